@@ -1,0 +1,36 @@
+package kstate
+
+// The numbers by which objects are ours. Nothing outside of them is ever changed or deleted.
+const (
+	// Protocol is our number in rtm_protocol, nh_protocol and the rules' FRA_PROTOCOL. 98 is in none of the
+	// files under /etc/iproute2/rt_protos.d that distributions ship, nor in the kernel's rtnetlink.h.
+	Protocol = 98
+
+	// MainTable is the kernel's table main, which belongs to others.
+	MainTable = 254
+	// Table is our table. The table of link n is Table+n, n from 1 to MaxLinks.
+	Table    = 9800
+	MaxLinks = 255
+
+	// Rule priorities, in the order of design: marks of links, marks of steer rules, main's specific routes, ours.
+	PriorityLink  = 9800 // +n for link n
+	PrioritySteer = 10100
+	PriorityMain  = 10900
+	PriorityTable = 10901
+	PriorityLast  = 10999
+
+	// Nexthop ids: 0x62000000 to 0x62ffffff are ours. A link's own nexthop and the groups have ranges of their own,
+	// so that a dump can be told apart by number.
+	NexthopFirst NexthopID = 0x62000000
+	GroupFirst   NexthopID = 0x62100000
+	NexthopLast  NexthopID = 0x62ffffff
+
+	// Metrics of our routes. Lookups take the lowest that exists.
+	MetricRanking   = 100        // the group of the prefix's ranking
+	MetricTier      = 101        // +i: the fallback groups of tiers, where a prefix is installed per tier
+	MetricEnd       = 1000       // blackhole or throw behind the tiers
+	MetricBlackhole = 4294967294 // pools and announced prefixes
+
+	// NftTable is the name of our nftables table, of family inet.
+	NftTable = "bothways"
+)

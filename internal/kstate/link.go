@@ -1,0 +1,34 @@
+package kstate
+
+import "net/netip"
+
+// Interface is what the kernel says of a network interface.
+type Interface struct {
+	Index     int
+	Name      string
+	AdminUp   bool
+	Carrier   bool // IFF_LOWER_UP: packets can leave
+	MTU       int
+	Addresses []netip.Prefix // unmasked: the address with its prefix length
+}
+
+// NeighborState is what the kernel knows of a neighbor's reachability, from ARP or ND.
+type NeighborState uint8
+
+// Neighbor states, condensed from NUD_*.
+const (
+	NeighborUnknown   NeighborState = iota // none, incomplete: not yet answered
+	NeighborReachable                      // answered lately (NUD_REACHABLE, NUD_PERMANENT, NUD_NOARP)
+	NeighborStale                          // known, not confirmed lately (STALE, DELAY, PROBE)
+	NeighborFailed                         // asked, no answer
+)
+
+// Neighbor is an entry of the kernel's neighbor table.
+type Neighbor struct {
+	Interface int
+	Address   netip.Addr
+	State     NeighborState
+}
+
+// Sysctl is a kernel setting: the key with dots, as sysctl(8) prints it.
+type Sysctl struct{ Key, Value string }

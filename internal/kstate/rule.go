@@ -1,0 +1,34 @@
+package kstate
+
+import (
+	"fmt"
+
+	"bothways/internal/route"
+)
+
+// Rule is a routing policy rule. It is comparable: two equal values are the same rule.
+type Rule struct {
+	Family   route.Family
+	Priority uint32
+	Table    uint32
+	Mark     uint32
+	Mask     uint32 // 0: any mark
+	// SuppressPrefixLength ignores what the table answers with a prefix of this length or shorter; -1 ignores nothing.
+	SuppressPrefixLength int
+}
+
+// String prints the rule as ip's arguments.
+func (r Rule) String() string {
+	s := fmt.Sprintf("rule priority %d", r.Priority)
+	if r.Family == route.IPv6 {
+		s = "-6 " + s
+	}
+	if r.Mask != 0 {
+		s += fmt.Sprintf(" fwmark %#x/%#x", r.Mark, r.Mask)
+	}
+	s += fmt.Sprintf(" lookup %d", r.Table)
+	if r.SuppressPrefixLength >= 0 {
+		s += fmt.Sprintf(" suppress_prefixlength %d", r.SuppressPrefixLength)
+	}
+	return s + fmt.Sprintf(" proto %d", Protocol)
+}
