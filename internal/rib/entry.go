@@ -1,0 +1,98 @@
+package rib
+
+import (
+	"iter"
+	"net/netip"
+
+	"bothways/internal/policy"
+	"bothways/internal/route"
+)
+
+// Entry is a route as it is shown.
+type Entry struct {
+	Prefix netip.Prefix
+	Link   route.Link
+	Attrs  *route.Attrs
+	Static bool
+	Stale  bool
+	Reason policy.Reason
+	// Preference is the local preference that the decision uses.
+	Preference uint32
+	// Decided is the step that put the entry behind the one before it; 0 for the best and for rejected ones.
+	Decided Step
+	// Tier is the entry's place in the ranking of its prefix; -1 for rejected ones.
+	Tier int
+}
+
+// Entries lists the routes for exactly this prefix, in the order of the decision, rejected ones last.
+func (t *Table) Entries(p netip.Prefix) []Entry {
+	slot, ok := t.index.Get(p)
+	if !ok {
+		return nil
+	}
+	return t.entries(slot)
+}
+
+func (t *Table) entries(slot uint32) []Entry {
+	cs, d := t.candidates(slot), &t.dests[slot]
+	var out []Entry
+	tier := -1
+	for i := range cs {
+		var step Step
+		if i > 0 {
+			_, step = Compare(&cs[i-1], &cs[i])
+		}
+		if i == 0 || step <= Tier {
+			tier++
+		}
+		out = append(out, Entry{Link: cs[i].Link, Attrs: cs[i].Attrs, Static: cs[i].Static, Decided: step, Tier: tier,
+			Preference: cs[i].preference()})
+	}
+	for i := d.routes; i != 0; i = t.routes[i].next {
+		e := &t.routes[i]
+		if e.reason != policy.Accepted {
+			out = append(out, Entry{Link: e.link, Attrs: t.sets[e.set].attrs, Reason: e.reason, Tier: -1})
+		}
+		for j := range out {
+			if out[j].Link == e.link {
+				out[j].Stale = e.gen != t.counts[e.link].gen
+			}
+		}
+	}
+	for j := range out {
+		out[j].Prefix = d.prefix
+	}
+	return out
+}
+
+// All walks the prefixes in order, each with its routes.
+func (t *Table) All() iter.Seq2[netip.Prefix, []Entry] {
+	return func(yield func(netip.Prefix, []Entry) bool) {
+		for p, slot := range t.index.AllSorted() {
+			if !yield(p, t.entries(slot)) {
+				return
+			}
+		}
+	}
+}
+
+// States walks the prefixes in order, each with its state as of the last Commit.
+func (t *Table) States() iter.Seq2[netip.Prefix, State] {
+	return func(yield func(netip.Prefix, State) bool) {
+		for p, slot := range t.index.AllSorted() {
+			if !yield(p, t.dests[slot].state()) {
+				return
+			}
+		}
+	}
+}
+
+// Lookup returns the ranking for a destination, a single address or a prefix, by longest match, and the prefix that
+// matched. Without a match it is the empty ranking and ok is false.
+func (t *Table) Lookup(dst netip.Prefix) (p netip.Prefix, id RankingID, ok bool) {
+	p, slot, ok := t.index.LookupPrefixLPM(dst)
+	if !ok {
+		return netip.Prefix{}, 0, false
+	}
+	return p, t.dests[slot].ranking, true
+}

@@ -1,0 +1,134 @@
+package rib
+
+import (
+	"slices"
+
+	"bothways/internal/route"
+)
+
+// RankingID names an interned ranking. 0 is the ranking without tiers.
+type RankingID uint32
+
+// Ranking is the ordered tiers of links that traffic uses, first living tier first. It is immutable.
+type Ranking struct {
+	Tiers [][]route.Link
+	// Drop says that traffic is dropped when no link lives, instead of acting as if all did.
+	Drop bool
+}
+
+// Links is the set of links that the ranking names.
+func (r Ranking) Links() route.LinkSet {
+	var s route.LinkSet
+	for _, t := range r.Tiers {
+		for _, l := range t {
+			s.Add(l)
+		}
+	}
+	return s
+}
+
+// Rankings interns the rankings of one address family. It has one owner.
+type Rankings struct {
+	byKey  map[string]RankingID
+	list   []Ranking
+	sets   []route.LinkSet
+	joined map[[2]RankingID]RankingID
+	buf    []byte
+}
+
+// NewRankings returns an interner that knows the empty ranking.
+func NewRankings() *Rankings {
+	r := &Rankings{byKey: map[string]RankingID{}, joined: map[[2]RankingID]RankingID{}}
+	r.Intern(Ranking{})
+	return r
+}
+
+// Get returns an interned ranking.
+func (rs *Rankings) Get(id RankingID) Ranking { return rs.list[id] }
+
+// Links returns the set of links of an interned ranking.
+func (rs *Rankings) Links(id RankingID) route.LinkSet { return rs.sets[id] }
+
+// Len is the number of rankings interned so far.
+func (rs *Rankings) Len() int { return len(rs.list) }
+
+// Intern returns the id of a ranking with these tiers. Inside a tier the order of links does not matter.
+func (rs *Rankings) Intern(r Ranking) RankingID {
+	b := rs.buf[:0]
+	for _, t := range r.Tiers {
+		for _, l := range t {
+			b = append(b, byte(l))
+		}
+		b = endTier(b, len(t))
+	}
+	if r.Drop {
+		b = append(b, 0)
+	}
+	rs.buf = b
+	return rs.internKey(b)
+}
+
+// endTier closes the tier of the last n links of a key: sorted, with a zero behind.
+func endTier(key []byte, n int) []byte {
+	slices.Sort(key[len(key)-n:])
+	return append(key, 0)
+}
+
+// internKey takes a ranking as its key: links of a tier in ascending order and a zero, tier by tier, and one more zero
+// for drop. It allocates only for a ranking never seen before.
+func (rs *Rankings) internKey(key []byte) RankingID {
+	if id, ok := rs.byKey[string(key)]; ok {
+		return id
+	}
+	id := RankingID(len(rs.list))
+	var r Ranking
+	var tier []route.Link
+	for _, b := range key {
+		switch {
+		case b != 0:
+			tier = append(tier, route.Link(b))
+		case tier == nil:
+			r.Drop = true
+		default:
+			r.Tiers, tier = append(r.Tiers, tier), nil
+		}
+	}
+	rs.byKey[string(key)] = id
+	rs.list = append(rs.list, r)
+	rs.sets = append(rs.sets, r.Links())
+	return id
+}
+
+// Join returns the ranking of own's tiers followed by cover's, less the links already named.
+func (rs *Rankings) Join(own, cover RankingID) RankingID {
+	if own == 0 {
+		return cover
+	}
+	if cover == 0 {
+		return own
+	}
+	key := [2]RankingID{own, cover}
+	if id, ok := rs.joined[key]; ok {
+		return id
+	}
+	named := rs.sets[own]
+	joined := Ranking{Tiers: slices.Clone(rs.list[own].Tiers)}
+	for _, t := range rs.list[cover].Tiers {
+		if rest := without(t, named); len(rest) > 0 {
+			joined.Tiers = append(joined.Tiers, rest)
+		}
+	}
+	id := rs.Intern(joined)
+	rs.joined[key] = id
+	return id
+}
+
+func without(links []route.Link, named route.LinkSet) []route.Link {
+	var rest []route.Link
+	for _, l := range links {
+		if !named.Has(l) {
+			rest = append(rest, l)
+		}
+	}
+	return rest
+}
