@@ -1,0 +1,151 @@
+package session
+
+import (
+	"errors"
+	"time"
+
+	"bothways/internal/bgp/fsm"
+	"bothways/internal/bgp/message"
+	"bothways/internal/route"
+)
+
+// inbound is what a reader hands to the owner: one of a message, a batch of UPDATEs, or an end.
+type inbound struct {
+	id       fsm.ConnID
+	msg      message.Message
+	updates  int // UPDATEs in the batch
+	result   message.Result
+	endOfRIB route.Family
+	bad      *message.NotificationError
+	err      error
+}
+
+// readBuffer holds the longest message and another read of the usual size.
+const readBuffer = 2 * 65536
+
+// reader reads one connection.
+type reader struct {
+	c       *conn
+	to      chan<- inbound
+	decoder *message.Decoder
+	long    bool // extended messages
+	batch   inbound
+}
+
+// read is the reader: it hands over what comes until the connection ends. When the owner has lost interest, it throws
+// away what comes.
+func (c *conn) read(to chan<- inbound) {
+	defer close(c.readDone)
+	r := &reader{c: c, to: to}
+	buf := make([]byte, readBuffer)
+	have := 0
+	for {
+		n, err := c.nc.Read(buf[have:])
+		if n > 0 {
+			c.lastRead.Store(time.Now().UnixNano())
+		}
+		have += n
+		used, ok := r.messages(buf[:have])
+		if ok && err != nil {
+			ok = r.post(inbound{id: c.id, err: err}) && false
+		}
+		if !ok {
+			break
+		}
+		have = copy(buf, buf[used:have])
+	}
+	for {
+		if _, err := c.nc.Read(buf); err != nil {
+			return
+		}
+	}
+}
+
+// messages hands over all whole messages of b and returns their length. It reports false when there is no going on.
+func (r *reader) messages(b []byte) (used int, ok bool) {
+	for len(b)-used >= message.HeaderLen {
+		t, n, err := message.ParseHeader(b[used:], r.long)
+		if err != nil {
+			return used, r.malformed(err)
+		}
+		if len(b)-used < n {
+			break
+		}
+		body := b[used+message.HeaderLen : used+n]
+		used += n
+		if t == message.TypeUpdate {
+			ok = r.update(body)
+		} else {
+			ok = r.flush() && r.message(t, body)
+		}
+		if !ok {
+			return used, false
+		}
+	}
+	return used, r.flush()
+}
+
+func (r *reader) update(body []byte) bool {
+	r.batch.updates++
+	if r.decoder == nil {
+		return r.flush() // too early; the state machine says what that means
+	}
+	eor, err := r.decoder.Decode(body, &r.batch.result)
+	if err != nil {
+		return r.malformed(err)
+	}
+	if eor != 0 {
+		r.batch.endOfRIB = eor
+		return r.flush()
+	}
+	return true
+}
+
+func (r *reader) message(t message.Type, body []byte) bool {
+	m, err := message.Parse(t, body)
+	if err != nil {
+		return r.malformed(err)
+	}
+	if !r.post(inbound{id: r.c.id, msg: m}) {
+		return false
+	}
+	if t != message.TypeOpen || r.decoder != nil {
+		return true
+	}
+	// How to read what follows is for the state machine to say.
+	select {
+	case n := <-r.c.agreed:
+		r.decoder, r.long = message.NewDecoder(n.Options), n.Extended
+		return true
+	case <-r.c.gone:
+		return false
+	}
+}
+
+// flush hands over the batch, if there is one.
+func (r *reader) flush() bool {
+	if r.batch.updates == 0 {
+		return true
+	}
+	b := r.batch
+	b.id, r.batch = r.c.id, inbound{}
+	return r.post(b)
+}
+
+func (r *reader) malformed(err error) bool {
+	r.flush()
+	var bad *message.NotificationError
+	if errors.As(err, &bad) {
+		r.post(inbound{id: r.c.id, bad: bad})
+	}
+	return false
+}
+
+func (r *reader) post(i inbound) bool {
+	select {
+	case r.to <- i:
+		return true
+	case <-r.c.gone:
+		return false
+	}
+}

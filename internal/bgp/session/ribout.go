@@ -1,0 +1,105 @@
+package session
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	"bothways/internal/bgp/message"
+	"bothways/internal/route"
+)
+
+// ribOut is the Adj-RIB-Out: what the neighbor should know and what it was told.
+type ribOut struct {
+	want, sent map[route.Family]map[netip.Prefix]route.Announcement
+	changed    bool
+	holdEnd    bool                  // keep End-of-RIB back
+	end        map[route.Family]bool // End-of-RIB is due
+	refresh    map[route.Family]bool // the neighbor asked for all again
+}
+
+func newRIBOut(holdEnd bool) ribOut {
+	return ribOut{want: map[route.Family]map[netip.Prefix]route.Announcement{}, holdEnd: holdEnd}
+}
+
+// set replaces what the neighbor should know of a family.
+func (r *ribOut) set(f route.Family, list []route.Announcement) {
+	want := make(map[netip.Prefix]route.Announcement, len(list))
+	for _, a := range list {
+		a.Prefix = a.Prefix.Masked()
+		want[a.Prefix] = a
+	}
+	r.want[f], r.changed = want, true
+}
+
+// begin forgets what an earlier session was told.
+func (r *ribOut) begin(families []route.Family) {
+	r.sent = map[route.Family]map[netip.Prefix]route.Announcement{}
+	r.end, r.refresh = map[route.Family]bool{}, map[route.Family]bool{}
+	for _, f := range families {
+		r.sent[f], r.end[f] = map[netip.Prefix]route.Announcement{}, true
+	}
+	r.changed = true
+}
+
+// told counts the prefixes that the neighbor knows.
+func (r *ribOut) told() int {
+	n := 0
+	for _, m := range r.sent {
+		n += len(m)
+	}
+	return n
+}
+
+// pending appends the messages that bring the neighbor up to date, and takes it that they are sent. The errors are of
+// announcements that cannot be sent at all.
+func (r *ribOut) pending(dst []byte, e *message.Encoder, enhanced bool) ([]byte, []error) {
+	if !r.changed {
+		return dst, nil
+	}
+	r.changed = false
+	var errs []error
+	for _, f := range e.Families {
+		sent, want := r.sent[f], r.want[f]
+		if r.refresh[f] {
+			clear(sent)
+			if enhanced { // RFC 7313, section 4.2
+				dst = (&message.RouteRefresh{Family: f, Subtype: message.RefreshBegin}).AppendTo(dst)
+			}
+		}
+		var gone []netip.Prefix
+		for p := range sent {
+			if _, ok := want[p]; !ok {
+				gone = append(gone, p)
+				delete(sent, p)
+			}
+		}
+		slices.SortFunc(gone, route.ComparePrefix)
+		dst = e.Withdraw(dst, f, gone)
+
+		var come []route.Announcement
+		for _, p := range slices.SortedFunc(maps.Keys(want), route.ComparePrefix) {
+			if old, ok := sent[p]; !ok || !sameAnnouncement(old, want[p]) {
+				come = append(come, want[p])
+				sent[p] = want[p]
+			}
+		}
+		var err error
+		if dst, err = e.Announce(dst, f, come); err != nil {
+			errs = append(errs, err)
+		}
+		if r.refresh[f] && enhanced {
+			dst = (&message.RouteRefresh{Family: f, Subtype: message.RefreshEnd}).AppendTo(dst)
+		}
+		delete(r.refresh, f)
+		if r.end[f] && !r.holdEnd {
+			dst = e.EndOfRIB(dst, f)
+			delete(r.end, f)
+		}
+	}
+	return dst, errs
+}
+
+func sameAnnouncement(a, b route.Announcement) bool {
+	return a.Prepend == b.Prepend && slices.Equal(a.Communities, b.Communities) && slices.Equal(a.Large, b.Large)
+}
