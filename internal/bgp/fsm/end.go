@@ -17,7 +17,9 @@ func (t *turn) fail(i int, why cause) {
 		return
 	}
 	if why.received != nil && why.received.Code == message.CodeCease && why.received.Subcode == message.CollisionResolution {
-		return // the neighbor resolved a collision; the other connection goes on
+		// The neighbor resolved a collision; the other connection goes on.
+		t.dialAt = t.now.Add(t.random(retryFirst))
+		return
 	}
 	t.do(Failed{why.text})
 	t.errors++

@@ -120,9 +120,10 @@ func (s State) Next() time.Time {
 }
 
 // wantsDial reports whether we connect as soon as dialAt has come. That the neighbor has connected to us does not keep
-// us from it until the session stands: its connection may be a dead one.
+// us from it before its OPEN has come: its connection may be a dead one.
 func (s *State) wantsDial() bool {
-	return s.running && !s.p.Passive && !s.dialing && s.conns[outgoing].id == 0 && s.established() < 0
+	return s.running && !s.p.Passive && !s.dialing && s.conns[outgoing].id == 0 && s.established() < 0 &&
+		s.conns[incoming].phase != OpenConfirm
 }
 
 // established is the place of the session that stands, or -1.
