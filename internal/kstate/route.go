@@ -52,3 +52,9 @@ func (r Route) String() string {
 	}
 	return fmt.Sprintf("route %s table %d metric %d proto %d", head, r.Table, r.Metric, Protocol)
 }
+
+// RouteChange is a step of a stream of routes.
+type RouteChange struct {
+	Delete bool
+	Route  Route
+}

@@ -96,3 +96,12 @@ func (t *Table) Lookup(dst netip.Prefix) (p netip.Prefix, id RankingID, ok bool)
 	}
 	return p, t.dests[slot].ranking, true
 }
+
+// Covering lists the prefixes that cover p, and p itself where it is in the table, the longest first.
+func (t *Table) Covering(p netip.Prefix) []netip.Prefix {
+	var out []netip.Prefix
+	for q := range t.index.Supernets(p) {
+		out = append(out, q)
+	}
+	return out
+}

@@ -347,4 +347,3 @@ func (t *Table) mark(slot uint32) {
 		t.dirty = append(t.dirty, slot)
 	}
 }
-

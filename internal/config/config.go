@@ -1,0 +1,116 @@
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"bothways/internal/nat"
+	"bothways/internal/policy"
+	"bothways/internal/provider"
+	"bothways/internal/route"
+)
+
+// Config is a site. Paths, links and steer rules are in the order of the file, which is part of their meaning.
+type Config struct {
+	Site     string
+	ASN      uint32
+	RouterID netip.Addr
+	// Mark is the mask of the byte of the packet and connection mark that is ours.
+	Mark   uint32
+	Inside Inside
+	Paths  []Path
+	Steer  []Steer
+	API    API
+	// Compress leaves IPv4 routes out of the kernel that change nothing. IPv6 is always compressed.
+	Compress bool
+}
+
+// Inside is the site's own side.
+type Inside struct {
+	Interfaces []string
+	Networks   []netip.Prefix
+	Routes     []InsideRoute
+}
+
+// InsideRoute is a network behind a router of the site's own.
+type InsideRoute struct {
+	Network netip.Prefix
+	Via     netip.Addr
+}
+
+// API is where the daemon answers.
+type API struct {
+	Socket string
+}
+
+// Path is a named way out.
+type Path struct {
+	Name     string
+	Provider provider.Profile
+	Peering  string
+	Capacity uint64 // bits a second; 0: not said
+	Links    []Link
+	Accept   policy.Accept
+	Announce []netip.Prefix
+	Prepend  int
+	// Preference is the local preference; 0 takes the profile's.
+	Preference uint32
+	NAT        []nat.Entry
+	// Shared allows a pool that another path announces too.
+	Shared bool
+	line   int
+}
+
+// Link is one adjacency of a path.
+type Link struct {
+	Path, Name string
+	Interface  string
+	// Address4 and Address6 are the link's own addresses with their subnets; invalid where the family is not used.
+	Address4, Address6   netip.Prefix
+	Neighbor4, Neighbor6 netip.Addr
+	// Auto takes addresses from the interface; AutoGateway takes the neighbor from what DHCP, PPP or a router
+	// advertisement set up. Both only without BGP.
+	Auto, AutoGateway bool
+	BGP               bool
+	ASN               uint32
+	Hold              time.Duration
+	TTLSecurity       bool
+	Passive           bool
+	AnyNextHop        bool // next-hop: peer
+	Role              policy.Role
+	StrictRole        bool
+	GracefulRestart   bool
+	Password          []byte
+	Limit             policy.Limit
+	line              int
+}
+
+// FullName is the link's name with its path's: expressroute/primary.
+func (l Link) FullName() string { return l.Path + "/" + l.Name }
+
+// Address returns the link's own address in a family; invalid where it has none of its own in the file.
+func (l Link) Address(f route.Family) netip.Prefix {
+	if f == route.IPv4 {
+		return l.Address4
+	}
+	return l.Address6
+}
+
+// Neighbor returns the link's neighbor in a family, invalid where it is not known from the file.
+func (l Link) Neighbor(f route.Family) netip.Addr {
+	if f == route.IPv4 {
+		return l.Neighbor4
+	}
+	return l.Neighbor6
+}
+
+// Steer sets the ranking of some destinations.
+type Steer struct {
+	Name string
+	To   []netip.Prefix
+	// Use lists tiers of paths by their name.
+	Use [][]string
+	// Drop: without a living link of Use traffic is dropped; otherwise what BGP says follows behind.
+	Drop bool
+	line int
+}

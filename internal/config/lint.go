@@ -1,0 +1,191 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"bothways/internal/nat"
+	"bothways/internal/policy"
+	"bothways/internal/route"
+)
+
+// Severity of a finding.
+type Severity string
+
+// Severities. A file with an error is not run.
+const (
+	SeverityError   Severity = "error"
+	SeverityWarning Severity = "warning"
+)
+
+// Finding is a rule of a provider, or of good sense, that a configuration breaks.
+type Finding struct {
+	Severity Severity
+	Line     int
+	Subject  string // path or rule
+	Text     string
+	Reason   string // why it matters, and where that is written
+}
+
+func (f Finding) String() string {
+	return fmt.Sprintf("line %d: %s: %s: %s (%s)", f.Line, f.Severity, f.Subject, f.Text, f.Reason)
+}
+
+// Lint checks a configuration against what the providers document. The findings are sorted by line.
+func Lint(c *Config) []Finding {
+	l := &linter{c: c}
+	for i := range c.Paths {
+		l.path(&c.Paths[i])
+	}
+	for i := range c.Steer {
+		l.steer(&c.Steer[i])
+	}
+	slices.SortStableFunc(l.found, func(a, b Finding) int { return a.Line - b.Line })
+	return l.found
+}
+
+type linter struct {
+	c     *Config
+	found []Finding
+}
+
+func (l *linter) add(s Severity, line int, subject, text, reason string) {
+	l.found = append(l.found, Finding{s, line, subject, text, reason})
+}
+
+func (l *linter) path(p *Path) {
+	rules := p.Provider.Rules
+	subject := "path " + p.Name
+	say := func(s Severity, text, reason string) {
+		if rules.Source != "" {
+			reason += "; " + rules.Source
+		}
+		l.add(s, p.line, subject, text, reason)
+	}
+	for _, f := range route.Families() {
+		n := 0
+		for _, a := range p.Announce {
+			if route.FamilyOf(a.Addr()) == f {
+				n++
+			}
+		}
+		if limit := rules.MaxAnnounce; limit > 0 && n > limit {
+			say(SeverityError, fmt.Sprintf("%d %s prefixes announced, at most %d", n, f, limit), "the provider drops the session beyond it")
+		} else if limit > 0 && n*10 > limit*8 {
+			say(SeverityWarning, fmt.Sprintf("%d %s prefixes announced of at most %d", n, f, limit), "the provider drops the session beyond it")
+		}
+	}
+	for _, a := range p.Announce {
+		if rules.NoDefault && a.Bits() == 0 {
+			say(SeverityError, "the default route is announced", "the provider asks to filter it")
+		} else if rules.NoPrivate && policy.Private(a) {
+			say(SeverityError, fmt.Sprintf("the private prefix %s is announced", a), "the provider asks to filter private prefixes")
+		}
+	}
+	private := l.c.ASN >= 64512 && l.c.ASN <= 65534 || l.c.ASN >= 4200000000
+	if p.HasBGP() && rules.StripsPrivateASN && private && p.Prepend > 0 {
+		say(SeverityWarning, fmt.Sprintf("prepend %d does nothing with the private AS %d", p.Prepend, l.c.ASN),
+			"the provider takes private AS numbers out of the path")
+	}
+	documentation := l.c.ASN >= 64496 && l.c.ASN <= 64511 || l.c.ASN >= 65536 && l.c.ASN <= 65551
+	if p.HasBGP() && rules.NoDocumentationASN && documentation {
+		say(SeverityError, fmt.Sprintf("AS %d is for documentation", l.c.ASN), "the provider rejects paths with it")
+	}
+	if want := p.Provider.Links; want > 0 && len(p.Links) < want {
+		say(SeverityWarning, fmt.Sprintf("%d link, the provider gives %d", len(p.Links), want),
+			"its service level holds only with a session on each")
+	}
+	l.passwords(p, say)
+	l.pools(p, say)
+}
+
+func (l *linter) passwords(p *Path, say func(Severity, string, string)) {
+	rules := p.Provider.Rules
+	for _, link := range p.Links {
+		n := len(link.Password)
+		if n == 0 {
+			continue
+		}
+		if rules.PasswordMax > 0 && n > rules.PasswordMax || n < rules.PasswordMin {
+			say(SeverityError, fmt.Sprintf("link %s: password of %d characters, want %d to %d", link.Name, n, max(rules.PasswordMin, 1),
+				rules.PasswordMax), "the provider takes no other")
+		}
+		if rules.PasswordAlphanumeric && slices.ContainsFunc(link.Password, func(b byte) bool {
+			return !(b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z')
+		}) {
+			say(SeverityError, fmt.Sprintf("link %s: password with characters beside letters and digits", link.Name), "the provider takes no other")
+		}
+		if link.TTLSecurity && p.Provider.NoTTLSecurity {
+			say(SeverityError, fmt.Sprintf("link %s: ttl-security", link.Name), "the provider sends with a TTL of 1")
+		}
+	}
+}
+
+// pools checks that what a path translates to comes back by it.
+func (l *linter) pools(p *Path, say func(Severity, string, string)) {
+	for _, e := range p.NAT {
+		if e.Kind != nat.Pool && e.Kind != nat.Prefix {
+			continue
+		}
+		if p.HasBGP() && !announces(p, e.To) {
+			say(SeverityWarning, fmt.Sprintf("pool %s is not announced here", e.To),
+				"replies come back by this path only if someone announces the pool on it")
+		}
+		if !p.Provider.Rules.PoolNotElsewhere || p.Shared {
+			continue
+		}
+		for i := range l.c.Paths {
+			other := &l.c.Paths[i]
+			if other.Name == p.Name || other.Shared {
+				continue
+			}
+			if at, ok := sameLength(p, other, e.To); ok {
+				say(SeverityError, fmt.Sprintf("pool %s is announced as %s on path %s too", e.To, at, other.Name),
+					"the provider then answers by a way of its choice, and replies come back by the other path; announce a more specific prefix here, or a pool of its own (shared: true allows it)")
+			}
+		}
+	}
+}
+
+func announces(p *Path, pool netip.Prefix) bool {
+	return slices.ContainsFunc(p.Announce, func(a netip.Prefix) bool { return route.Contains(a, pool) })
+}
+
+// sameLength reports whether other announces pool at least as specifically as p does.
+func sameLength(p, other *Path, pool netip.Prefix) (netip.Prefix, bool) {
+	here := -1
+	for _, a := range p.Announce {
+		if route.Contains(a, pool) {
+			here = max(here, a.Bits())
+		}
+	}
+	for _, a := range other.Announce {
+		if a.Overlaps(pool) && a.Bits() >= here {
+			return a, true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+// steer checks pins: a single host that no rule keeps from other paths is no pin.
+func (l *linter) steer(s *Steer) {
+	subject := "steer " + s.Name
+	for _, to := range s.To {
+		if slices.ContainsFunc(l.c.Own(), func(own netip.Prefix) bool { return route.Contains(own, to) }) {
+			l.add(SeverityError, s.line, subject, fmt.Sprintf("%s lies in the site's own networks", to), "it would never leave by a path")
+		}
+		if to.IsSingleIP() && !s.Drop {
+			l.add(SeverityWarning, s.line, subject, fmt.Sprintf("%s may leave by any path when those of use are dead", to),
+				"a pin keeps off other paths only with otherwise: drop")
+		}
+	}
+	for _, name := range slices.Concat(s.Use...) {
+		for _, p := range l.c.Paths {
+			if p.Name == name && p.Provider.Circuit && len(s.Use) > 0 && s.To[0].IsSingleIP() && s.Drop {
+				l.add(SeverityWarning, s.line, subject, fmt.Sprintf("uses the circuit %s", name),
+					"a VPN gateway of the provider belongs on the Internet paths")
+			}
+		}
+	}
+}

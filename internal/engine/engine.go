@@ -1,0 +1,287 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"bothways/internal/config"
+	"bothways/internal/fib"
+	"bothways/internal/kstate"
+	"bothways/internal/plan"
+	"bothways/internal/rib"
+	"bothways/internal/route"
+)
+
+// Deps are what the engine acts through.
+type Deps struct {
+	Speaker Speaker
+	Kernel  Kernel
+	Watch   Watch
+	Log     *slog.Logger
+}
+
+// Engine is the loop. Make it with New; Run owns everything below.
+type Engine struct {
+	deps     Deps
+	inbox    chan Event
+	first    Interfaces // as they were before the start
+	snapshot atomic.Pointer[Snapshot]
+
+	cfg        *config.Config
+	links      []*link
+	numbers    map[string]route.Link
+	interfaces []kstate.Interface
+	tables     [2]*family
+	restart    plan.Restart
+	journal    journal
+	failover   []failover
+
+	now      time.Time
+	sequence uint64
+	lost     []int
+	replace  bool // changes of the families are all that is wanted
+	changed  bool // something that the snapshot shows
+	sent     sentState
+	due      map[dueKey]time.Time
+}
+
+// family is the part of the state that exists once per address family.
+type family struct {
+	f       route.Family
+	table   *rib.Table
+	fib     *fib.FIB
+	inside  []kstate.Nexthop
+	down    route.LinkSet // links whose session just ended: dead to the rankings until their routes are taken out
+	drained route.LinkSet
+	changes []kstate.RouteChange
+}
+
+// purge takes out the routes of a link whose session ended.
+func (t *family) purge(l route.Link) {
+	t.table.RemoveLink(l)
+	t.down.Remove(l)
+}
+
+// dueKey names something that happens at a time unless it is called off.
+type dueKey struct {
+	what string
+	key  SessionKey
+}
+
+// Times that protect against neighbors that never finish.
+const (
+	adoptTime   = 120 * time.Second // as long as neighbors keep our routes, RFC 4724's suggestion for the restart time
+	refreshTime = 6 * time.Minute   // RFC 7313 leaves it open; BIRD's and FRR's stale time for graceful restart
+	refuseTime  = 2 * time.Minute   // until a neighbor that sent too much is taken back
+)
+
+// New returns an engine for a configuration. Nothing happens before Run.
+func New(c *config.Config, found Adopted, now Interfaces, deps Deps) *Engine {
+	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}}
+	e.restart.Found = found.Found()
+	e.numbers = numberLinks(allLinks(c), found.Numbers)
+	for _, f := range route.Families() {
+		e.tables[at(f)] = &family{f: f, table: rib.NewTable(f)}
+	}
+	e.snapshot.Store(&Snapshot{Site: c.Site})
+	e.cfg = c
+	return e
+}
+
+// Tell hands the engine an event; it blocks while the engine is behind, which is what slows a neighbor down.
+func (e *Engine) Tell(ctx context.Context, ev Event) {
+	select {
+	case e.inbox <- ev:
+	case <-ctx.Done():
+	}
+}
+
+// Snapshot returns the last published state.
+func (e *Engine) Snapshot() *Snapshot { return e.snapshot.Load() }
+
+// Query runs a question on the owner of the state and waits for it.
+func (e *Engine) Query(ctx context.Context, do func(*View)) error {
+	done := make(chan struct{})
+	e.Tell(ctx, Ask{do, done})
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Reload replaces the configuration, and returns why not where it cannot.
+func (e *Engine) Reload(ctx context.Context, c *config.Config) error {
+	reply := make(chan error, 1)
+	e.Tell(ctx, Reload{c, reply})
+	select {
+	case err := <-reply:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// maxBurst bounds how many events one turn takes, so that what was decided reaches the kernel while more comes.
+const maxBurst = 128
+
+// Run works until the context ends.
+func (e *Engine) Run(ctx context.Context) error {
+	e.now = time.Now()
+	e.restart.Deadline = e.now.Add(adoptTime)
+	if e.restart.Found {
+		e.at(dueKey{what: "adopt"}, adoptTime)
+		e.note("restart", "kernel", "adopted what an earlier daemon left; nothing stale goes before the neighbors have said everything")
+	}
+	e.interfaces = e.first.All
+	e.configure(e.cfg)
+	e.setInterfaces(e.first)
+	e.settle()
+	wake := time.NewTimer(time.Hour)
+	defer wake.Stop()
+	for {
+		wake.Reset(e.nextDue())
+		var ev Event
+		select {
+		case <-ctx.Done():
+			return nil
+		case ev = <-e.inbox:
+		case <-wake.C:
+			ev = timer{}
+		}
+		e.now = time.Now()
+		for n := 0; ; n++ {
+			e.handle(ev)
+			if n == maxBurst {
+				break
+			}
+			select {
+			case ev = <-e.inbox:
+				continue
+			default:
+			}
+			break
+		}
+		e.fire()
+		e.settle()
+	}
+}
+
+func (e *Engine) handle(ev Event) {
+	switch ev := ev.(type) {
+	case SessionUp:
+		e.sessionUp(ev)
+	case SessionDown:
+		e.sessionDown(ev)
+	case SessionUpdates:
+		e.sessionUpdates(ev)
+	case SessionEndOfRIB:
+		e.endOfRIB(ev.Key)
+	case SessionRefresh:
+		e.refresh(ev)
+	case SessionDiagnostic:
+		e.note("update", ev.Key.String(), ev.Text)
+	case Interfaces:
+		e.setInterfaces(ev)
+	case CarrierChanged:
+		e.carrier(ev)
+	case NeighborSeen:
+		e.neighbor(ev)
+	case Applied:
+		e.applied(ev)
+	case Happened:
+		e.noteAt(ev.At, ev.Kind, ev.Subject, ev.Text)
+	case Reload:
+		e.note("reload", e.cfg.Site, "configuration replaced")
+		e.numbers = numberLinks(allLinks(ev.Config), e.numbers)
+		e.configure(ev.Config)
+		ev.Reply <- nil
+	case Ask:
+		ev.Do(&View{e})
+		close(ev.Done)
+	case Withdraw:
+		e.withdraw()
+		close(ev.Reply)
+	}
+}
+
+// configure makes everything follow a configuration: at the start, and at a reload.
+func (e *Engine) configure(c *config.Config) {
+	old := e.links
+	e.links = build(c, e.numbers, old)
+	e.cfg = c
+	for _, t := range e.tables {
+		for _, l := range old {
+			if e.linkNamed(l.FullName()) == nil || e.linkNamed(l.FullName()).number != l.number {
+				t.table.RemoveLink(l.number)
+				t.drained.Remove(l.number)
+			}
+		}
+		for _, l := range e.links {
+			t.table.SetLink(l.number, l.params(t.f, c.RouterID))
+			t.table.Rejudge(l.number, l.imports[at(t.f)])
+		}
+	}
+	e.findInterfaces()
+	e.statics()
+	for _, t := range e.tables {
+		e.rebuild(t)
+	}
+	e.replace = true
+	e.deps.Speaker.Configure(sessions(c, e.links, e.restart.Found))
+	e.watch()
+	e.changed = true
+}
+
+// rebuild computes the routes of a family anew; the reconciler finds what differs.
+func (e *Engine) rebuild(t *family) {
+	t.table.Commit(func(rib.Change) {})
+	inside, routes := insideHops(e.cfg, e.interfaces, t.f)
+	t.inside = inside
+	t.fib = fib.New(t.f, fibParams(e.cfg, e.links, t.f, routes), t.table)
+	t.changes = t.changes[:0]
+	emit := func(c kstate.RouteChange) { t.changes = append(t.changes, c) }
+	for p, s := range t.table.States() {
+		t.fib.Change(rib.Change{Prefix: p, New: s}, emit)
+	}
+}
+
+func (e *Engine) linkNamed(name string) *link {
+	for _, l := range e.links {
+		if l.FullName() == name {
+			return l
+		}
+	}
+	return nil
+}
+
+func (e *Engine) at(k dueKey, after time.Duration) { e.due[k] = e.now.Add(after) }
+
+func (e *Engine) nextDue() time.Duration {
+	next := time.Hour
+	for _, t := range e.due {
+		next = min(next, time.Until(t))
+	}
+	return max(next, 0)
+}
+
+// fire does what is due.
+func (e *Engine) fire() {
+	for k, t := range e.due {
+		if e.now.Before(t) {
+			continue
+		}
+		delete(e.due, k)
+		e.changed = true
+		switch l := e.linkNamed(k.key.Link); {
+		case l == nil:
+		case k.what == "stale":
+			e.dropStale(l, k.key.Family, "stale routes expired")
+		case k.what == "refresh":
+			e.dropStale(l, k.key.Family, "refresh never ended")
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package engine
+
+import (
+	"net/netip"
+	"time"
+
+	"bothways/internal/config"
+	"bothways/internal/kstate"
+	"bothways/internal/route"
+)
+
+// Event is something that happened. Events of one source arrive in their order.
+type Event interface{ event() }
+
+// SessionKey names a session: one family of one link.
+type SessionKey struct {
+	Link   string // expressroute/primary
+	Family route.Family
+}
+
+// String is how logs name the session.
+func (k SessionKey) String() string {
+	if k.Family == route.IPv6 {
+		return k.Link + " ipv6"
+	}
+	return k.Link
+}
+
+// Events.
+type (
+	// SessionUp: Preserved says that the neighbor forwarded on while it was away, so that what is stale may wait for
+	// the End-of-RIB.
+	SessionUp struct {
+		Key       SessionKey
+		Preserved bool
+	}
+	// SessionDown: Stale says that the routes may be used until StaleUntil (RFC 4724).
+	SessionDown struct {
+		Key        SessionKey
+		Reason     string
+		Stale      bool
+		StaleUntil time.Time
+	}
+	// SessionUpdates is what one read brought.
+	SessionUpdates struct {
+		Key     SessionKey
+		Updates []route.Update
+	}
+	// SessionEndOfRIB: the neighbor has said all it has.
+	SessionEndOfRIB struct{ Key SessionKey }
+	// SessionRefresh begins or ends a refresh (RFC 7313).
+	SessionRefresh struct {
+		Key   SessionKey
+		Start bool
+	}
+	// SessionDiagnostic is an error in an UPDATE that the session survived.
+	SessionDiagnostic struct {
+		Key  SessionKey
+		Text string
+	}
+
+	// Interfaces is all that the kernel says of interfaces; gateways are those of others' default routes by interface.
+	Interfaces struct {
+		All      []kstate.Interface
+		Gateways map[int]Gateways
+	}
+	// CarrierChanged is what the poll of one interface saw.
+	CarrierChanged struct {
+		Index   int
+		Carrier bool
+	}
+	// NeighborSeen is the state of a neighbor of a link.
+	NeighborSeen struct {
+		Index   int
+		Address netip.Addr
+		State   kstate.NeighborState
+	}
+
+	// Applied tells how far the kernel is.
+	Applied struct {
+		Sequence uint64
+		At       time.Time
+	}
+	// Happened is for the journal.
+	Happened struct {
+		At                  time.Time
+		Kind, Subject, Text string
+	}
+
+	// Reload replaces the configuration. Reply gets nil, or why the old one stays.
+	Reload struct {
+		Config *config.Config
+		Reply  chan<- error
+	}
+	// Ask runs a question on the owner of the state, between two batches. It must be quick.
+	Ask struct {
+		Do   func(*View)
+		Done chan<- struct{}
+	}
+	// Withdraw takes everything of ours out of the kernel. Reply is closed when the reconciler has been told.
+	Withdraw struct{ Reply chan<- struct{} }
+
+	// timer wakes the loop for something that is due.
+	timer struct{}
+)
+
+// Gateways of an interface, by family.
+type Gateways struct{ IPv4, IPv6 netip.Addr }
+
+// Of returns the gateway in a family.
+func (g Gateways) Of(f route.Family) netip.Addr {
+	if f == route.IPv4 {
+		return g.IPv4
+	}
+	return g.IPv6
+}
+
+func (SessionUp) event()         {}
+func (SessionDown) event()       {}
+func (SessionUpdates) event()    {}
+func (SessionEndOfRIB) event()   {}
+func (SessionRefresh) event()    {}
+func (SessionDiagnostic) event() {}
+func (Interfaces) event()        {}
+func (CarrierChanged) event()    {}
+func (NeighborSeen) event()      {}
+func (Applied) event()           {}
+func (Happened) event()          {}
+func (Reload) event()            {}
+func (Ask) event()               {}
+func (Withdraw) event()          {}
+func (timer) event()             {}

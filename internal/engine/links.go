@@ -1,0 +1,188 @@
+package engine
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"bothways/internal/fib"
+	"bothways/internal/kstate"
+	"bothways/internal/route"
+	"bothways/internal/track"
+)
+
+func (e *Engine) setInterfaces(ev Interfaces) {
+	e.interfaces = ev.All
+	for _, l := range e.links {
+		l.gateway = Gateways{}
+		for _, in := range ev.All {
+			if in.Name == l.Interface {
+				l.gateway = ev.Gateways[in.Index]
+			}
+		}
+	}
+	before := make([]int, len(e.links))
+	for i, l := range e.links {
+		before[i] = l.index
+	}
+	e.findInterfaces()
+	e.statics()
+	for _, t := range e.tables {
+		if inside, routes := insideHops(e.cfg, e.interfaces, t.f); !slices.EqualFunc(inside, t.inside, kstate.Nexthop.Equal) {
+			t.inside = inside
+			t.fib.SetInside(routes)
+		}
+	}
+	for i, l := range e.links {
+		if before[i] != l.index {
+			e.watch()
+			break
+		}
+	}
+}
+
+// findInterfaces brings index, carrier and track of each link to what the kernel said last.
+func (e *Engine) findInterfaces() {
+	for _, l := range e.links {
+		index, carrier, why := 0, false, fmt.Sprintf("interface %s is missing", l.Interface)
+		var addresses []netip.Prefix
+		for _, in := range e.interfaces {
+			if in.Name == l.Interface {
+				index, carrier, addresses = in.Index, in.Carrier, in.Addresses
+				why = carrierText(carrier)
+			}
+		}
+		if l.index != 0 && (index != l.index || l.carrier && !carrier) {
+			e.lost = append(e.lost, l.index)
+		}
+		if index != l.index && index != 0 {
+			for _, f := range route.Families() {
+				if a := l.Address(f); a.IsValid() && !slices.Contains(addresses, a) {
+					e.note("link", l.FullName(), fmt.Sprintf("address %s is not on %s", a, l.Interface))
+				}
+			}
+		}
+		l.index = index
+		e.observeCarrier(l, carrier, why)
+	}
+}
+
+func carrierText(carrier bool) string {
+	if carrier {
+		return "carrier"
+	}
+	return "no carrier"
+}
+
+func (e *Engine) carrier(ev CarrierChanged) {
+	for i := range e.interfaces {
+		if e.interfaces[i].Index == ev.Index {
+			e.interfaces[i].Carrier = ev.Carrier
+		}
+	}
+	for _, l := range e.links {
+		if l.index != ev.Index || ev.Index == 0 {
+			continue
+		}
+		if l.carrier && !ev.Carrier {
+			e.lost = append(e.lost, l.index)
+		}
+		e.observeCarrier(l, ev.Carrier, carrierText(ev.Carrier))
+	}
+}
+
+func (e *Engine) observeCarrier(l *link, carrier bool, why string) {
+	back := carrier && !l.carrier
+	l.carrier = carrier
+	e.observe(l, &l.tracks.Carrier, track.Carrier, carrier, why)
+	if !back {
+		return
+	}
+	for _, f := range route.Families() {
+		if l.speaks(f) {
+			e.deps.Speaker.Retry(SessionKey{l.FullName(), f})
+		}
+	}
+}
+
+func (e *Engine) neighbor(ev NeighborSeen) {
+	for _, l := range e.links {
+		if l.index != ev.Index || ev.Index == 0 {
+			continue
+		}
+		for _, f := range route.Families() {
+			hop, ok := l.hop(f)
+			if !ok || hop.WithZone("") != ev.Address.WithZone("") {
+				continue
+			}
+			switch ev.State {
+			case kstate.NeighborReachable:
+				e.observe(l, l.tracks.Neighbor(f), track.Neighbor, true, fmt.Sprintf("%s answers", hop))
+			case kstate.NeighborFailed:
+				e.observe(l, l.tracks.Neighbor(f), track.Neighbor, false, fmt.Sprintf("%s does not answer", hop))
+			}
+		}
+	}
+}
+
+func (e *Engine) observe(l *link, s *track.State, kind track.Kind, good bool, why string) {
+	was := *s
+	next, changed := s.Observe(e.now, good, why, track.Immediate())
+	*s = next
+	if next != was {
+		e.changed = true
+	}
+	if !changed {
+		return
+	}
+	word := "up"
+	if next.Down {
+		word = "down"
+		if was.Seen || kind == track.Neighbor {
+			e.restart.Failed = true
+			e.startFailover(fmt.Sprintf("%s %s down", l.FullName(), kind))
+		}
+	}
+	e.note("link", l.FullName(), fmt.Sprintf("%s %s: %s", kind, word, why))
+}
+
+// statics gives links without BGP their default where they know a gateway.
+func (e *Engine) statics() {
+	for _, l := range e.links {
+		for _, f := range route.Families() {
+			if !l.BGP {
+				e.tables[at(f)].table.SetStatic(l.number, l.static(f))
+			}
+		}
+	}
+}
+
+// watch tells the watchers which interfaces and neighbors matter now.
+func (e *Engine) watch() {
+	var all []Watched
+	for _, l := range e.links {
+		w := Watched{Interface: l.Interface, Index: l.index}
+		for _, f := range route.Families() {
+			if hop, ok := l.hop(f); ok {
+				w.Neighbors = append(w.Neighbors, hop)
+			}
+		}
+		all = append(all, w)
+	}
+	e.deps.Watch.Set(all)
+}
+
+// state is what the rankings are resolved with.
+func (e *Engine) state(t *family) fib.State {
+	s := fib.State{Dead: t.down, Drained: t.drained}
+	for _, l := range e.links {
+		_, ok := l.hop(t.f)
+		if !l.tracks.Usable(t.f) || !ok || l.index == 0 {
+			s.Dead.Add(l.number)
+		}
+		if ok && l.index != 0 && l.carrier {
+			s.Present.Add(l.number)
+		}
+	}
+	return s
+}

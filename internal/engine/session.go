@@ -1,0 +1,141 @@
+package engine
+
+import (
+	"fmt"
+
+	"bothways/internal/policy"
+	"bothways/internal/route"
+)
+
+func (e *Engine) sessionOf(k SessionKey) (*link, *sessionState, *family) {
+	l := e.linkNamed(k.Link)
+	if l == nil {
+		return nil, nil, nil
+	}
+	return l, &l.session[at(k.Family)], e.tables[at(k.Family)]
+}
+
+func (e *Engine) sessionUp(ev SessionUp) {
+	l, s, t := e.sessionOf(ev.Key)
+	if l == nil {
+		return
+	}
+	if t.down.Has(l.number) {
+		// It came back within one turn: what the new session says must not be taken out with the old.
+		t.purge(l.number)
+	}
+	s.up, s.complete = true, false
+	e.note("session", ev.Key.String(), "established")
+	if !s.stale {
+		return
+	}
+	if !ev.Preserved {
+		// The neighbor lost its forwarding state: what it said before no longer holds (RFC 4724, section 4.2).
+		e.dropStale(l, t.f, "neighbor did not keep forwarding")
+		return
+	}
+	e.at(dueKey{"stale", ev.Key}, refreshTime)
+}
+
+func (e *Engine) sessionDown(ev SessionDown) {
+	l, s, t := e.sessionOf(ev.Key)
+	if l == nil {
+		return
+	}
+	s.up, s.complete, s.refreshing, s.level = false, false, false, policy.LimitFine
+	delete(e.due, dueKey{"refresh", ev.Key})
+	if ev.Stale {
+		s.stale = true
+		t.table.MarkStale(l.number)
+		e.due[dueKey{"stale", ev.Key}] = ev.StaleUntil
+		e.note("session", ev.Key.String(), fmt.Sprintf("down: %s; its routes are kept until %s", ev.Reason, ev.StaleUntil.Format("15:04:05")))
+		return
+	}
+	s.stale = false
+	delete(e.due, dueKey{"stale", ev.Key})
+	e.note("session", ev.Key.String(), "down: "+ev.Reason)
+	e.startFailover(ev.Key.String() + " session down")
+	// First the groups, by naming the link dead to the rankings; its routes are taken out behind that.
+	t.down.Add(l.number)
+}
+
+func (e *Engine) sessionUpdates(ev SessionUpdates) {
+	l, s, t := e.sessionOf(ev.Key)
+	if l == nil || !s.up {
+		return
+	}
+	imp, beyond := l.imports[at(t.f)], 0
+	for _, u := range ev.Updates {
+		if u.Family == t.f {
+			beyond += t.table.Apply(l.number, imp, u, l.Limit.Keep())
+		}
+	}
+	e.changed = true
+	count := t.table.Counts(l.number).Received
+	level := l.Limit.Level(count, beyond)
+	if level <= s.level {
+		return
+	}
+	s.level = level
+	switch level {
+	case policy.LimitNear:
+		e.note("limit", ev.Key.String(), fmt.Sprintf("%d prefixes of at most %d", count, l.Limit.Max))
+	case policy.LimitExceeded:
+		e.note("limit", ev.Key.String(), fmt.Sprintf("more than %d prefixes: %s", l.Limit.Max, l.Limit.Then))
+		if l.Limit.Then == policy.LimitRestart {
+			e.deps.Speaker.Refuse(ev.Key, refuseTime)
+		}
+	}
+}
+
+func (e *Engine) endOfRIB(k SessionKey) {
+	l, s, _ := e.sessionOf(k)
+	if l == nil || !s.up {
+		return
+	}
+	s.complete, e.changed = true, true
+	if s.stale {
+		e.dropStale(l, k.Family, "not announced again")
+	}
+}
+
+func (e *Engine) refresh(ev SessionRefresh) {
+	l, s, t := e.sessionOf(ev.Key)
+	if l == nil || !s.up {
+		return
+	}
+	if ev.Start {
+		s.refreshing = true
+		t.table.MarkStale(l.number)
+		e.at(dueKey{"refresh", ev.Key}, refreshTime)
+		return
+	}
+	if s.refreshing {
+		e.dropStale(l, ev.Key.Family, "not announced again")
+	}
+}
+
+// dropStale ends a stale period, of a restart or of a refresh.
+func (e *Engine) dropStale(l *link, f route.Family, why string) {
+	s, t, key := &l.session[at(f)], e.tables[at(f)], SessionKey{l.FullName(), f}
+	s.stale, s.refreshing = false, false
+	delete(e.due, dueKey{"stale", key})
+	delete(e.due, dueKey{"refresh", key})
+	if n := t.table.Sweep(l.number); n > 0 {
+		e.note("session", key.String(), fmt.Sprintf("%d stale routes removed: %s", n, why))
+	}
+	e.changed = true
+}
+
+// waiting counts the sessions that a restart still waits for: those of usable links that have not said everything.
+func (e *Engine) waiting() int {
+	n := 0
+	for _, l := range e.links {
+		for _, f := range route.Families() {
+			if l.speaks(f) && l.tracks.Usable(f) && !l.session[at(f)].complete {
+				n++
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,176 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"bothways/internal/fib"
+	"bothways/internal/kstate"
+	"bothways/internal/nat"
+	"bothways/internal/plan"
+	"bothways/internal/rib"
+	"bothways/internal/route"
+)
+
+// sentState is what the reconciler was told last, so that it is told only what is new.
+type sentState struct {
+	objects plan.Objects
+	mode    plan.Mode
+	ruleset string
+	sysctls []kstate.Sysctl
+	states  [2]fib.State
+	any     bool
+}
+
+// settle turns what happened into what is wanted, and hands it on. Groups go first: where a link died they are the
+// whole failover, and the routes behind them may be a million.
+func (e *Engine) settle() {
+	var mode plan.Mode
+	e.restart, mode = e.restart.Next(e.now, e.waiting())
+	if e.sent.any && mode != e.sent.mode {
+		e.note("restart", "kernel", "now "+modeText(mode))
+	}
+	if e.sent.any && e.statesChanged() {
+		e.submit(mode, false)
+	}
+	for _, t := range e.tables {
+		for _, l := range t.down.Links() {
+			t.purge(l)
+		}
+		emit := func(c kstate.RouteChange) { t.changes = append(t.changes, c) }
+		t.table.Commit(func(c rib.Change) { t.fib.Change(c, emit) })
+		t.fib.Small(e.state(t), emit)
+	}
+	e.submit(mode, true)
+	if e.changed {
+		e.publish()
+		e.changed = false
+	}
+}
+
+func modeText(m plan.Mode) string {
+	switch m {
+	case plan.Full:
+		return "the neighbors have said everything, or had the time to: what is stale goes"
+	case plan.Adopt:
+		return "a link died: what is known is put in, nothing is deleted yet"
+	}
+	return m.String()
+}
+
+func (e *Engine) statesChanged() bool {
+	for i, t := range e.tables {
+		if e.state(t) != e.sent.states[i] {
+			return true
+		}
+	}
+	return len(e.lost) > 0
+}
+
+// submit tells the reconciler what is new. Without routes it is the first, quick half of a failover.
+func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
+	b := plan.Batch{Mode: mode, Objects: e.objects(), Lost: e.lost}
+	rules := nat.Ruleset(natParams(e.cfg, e.links))
+	text := rules.String()
+	if text != e.sent.ruleset {
+		b.Ruleset = &rules
+	}
+	var links []fib.SysctlLink
+	for _, l := range e.links {
+		if l.index != 0 {
+			links = append(links, fib.SysctlLink{Interface: l.Interface, Automatic: l.Auto})
+		}
+	}
+	b.Sysctls = fib.Sysctls(links)
+	b.Replace = withRoutes && e.replace
+	for i, t := range e.tables {
+		if withRoutes {
+			b.Routes = append(b.Routes, t.changes...)
+		}
+		s := e.state(t)
+		e.sent.states[i] = s
+		for _, l := range s.Dead.Links() {
+			b.Dead = append(b.Dead, fib.NexthopOf(l, t.f))
+		}
+	}
+	if e.sent.any && b.Ruleset == nil && !b.Replace && len(b.Routes) == 0 && len(b.Lost) == 0 && mode == e.sent.mode &&
+		slices.Equal(b.Sysctls, e.sent.sysctls) && equalObjects(b.Objects, e.sent.objects) {
+		return
+	}
+	if withRoutes {
+		for _, t := range e.tables {
+			t.changes = nil
+		}
+		e.replace = false
+	}
+	e.lost = nil
+	e.sequence++
+	b.Sequence = e.sequence
+	e.sent.objects, e.sent.mode, e.sent.ruleset, e.sent.sysctls, e.sent.any = b.Objects, mode, text, b.Sysctls, true
+	for i := range e.failover {
+		if e.failover[i].sequence == 0 {
+			e.failover[i].sequence = e.sequence
+		}
+	}
+	e.deps.Kernel.Submit(b)
+	e.changed = true
+}
+
+func equalObjects(a, b plan.Objects) bool {
+	return slices.EqualFunc(a.Nexthops, b.Nexthops, kstate.Nexthop.Equal) && slices.Equal(a.Rules, b.Rules)
+}
+
+// objects is the small state that the kernel shall hold.
+func (e *Engine) objects() plan.Objects {
+	var o plan.Objects
+	for _, t := range e.tables {
+		s := e.state(t)
+		var numbers []route.Link
+		for _, l := range e.links {
+			numbers = append(numbers, l.number)
+			hop, ok := l.hop(t.f)
+			if ok && s.Present.Has(l.number) {
+				o.Nexthops = append(o.Nexthops, kstate.Nexthop{
+					ID: fib.NexthopOf(l.number, t.f), Family: t.f, Interface: l.index, Gateway: hop.WithZone(""),
+				})
+			}
+		}
+		o.Nexthops = append(o.Nexthops, t.inside...)
+		o.Nexthops = append(o.Nexthops, t.fib.Groups(s)...)
+		o.Rules = append(o.Rules, fib.Rules(t.f, numbers, e.cfg.Mark, s)...)
+	}
+	return o
+}
+
+// withdraw makes nothing be wanted any more.
+func (e *Engine) withdraw() {
+	e.sequence++
+	e.deps.Kernel.Submit(plan.Batch{Replace: true, Ruleset: &kstate.Ruleset{}, Sequence: e.sequence})
+}
+
+// failover is a failure whose way into the kernel is timed.
+type failover struct {
+	what     string
+	at       time.Time
+	sequence uint64 // of the first batch that answers it
+}
+
+// maxFailovers bounds what is timed at once.
+const maxFailovers = 16
+
+func (e *Engine) startFailover(what string) {
+	if len(e.failover) < maxFailovers {
+		e.failover = append(e.failover, failover{what: what, at: e.now})
+	}
+}
+
+func (e *Engine) applied(ev Applied) {
+	e.failover = slices.DeleteFunc(e.failover, func(f failover) bool {
+		if f.sequence == 0 || ev.Sequence < f.sequence {
+			return false
+		}
+		e.noteAt(ev.At, "failover", f.what, fmt.Sprintf("kernel written %.1f ms after it was seen", float64(ev.At.Sub(f.at).Microseconds())/1000))
+		return true
+	})
+}

@@ -1,0 +1,239 @@
+package engine
+
+import (
+	"net/netip"
+	"slices"
+
+	"bothways/internal/config"
+	"bothways/internal/fib"
+	"bothways/internal/kstate"
+	"bothways/internal/nat"
+	"bothways/internal/policy"
+	"bothways/internal/rib"
+	"bothways/internal/route"
+	"bothways/internal/track"
+)
+
+// link is a link with what is known of it now.
+type link struct {
+	config.Link
+	number route.Link
+	path   *config.Path
+	order  int // of the path
+
+	index   int // of the interface; 0: missing
+	carrier bool
+	gateway Gateways // found, for links that take theirs from others
+	tracks  track.Link
+	imports [2]*policy.Import
+	session [2]sessionState
+}
+
+// sessionState is what the engine knows of a session.
+type sessionState struct {
+	up         bool
+	complete   bool // End-of-RIB seen since it came up
+	stale      bool
+	level      policy.LimitLevel
+	refreshing bool
+}
+
+func at(f route.Family) int { return int(f - route.IPv4) }
+
+// speaks reports whether the link has a session in the family.
+func (l *link) speaks(f route.Family) bool { return l.BGP && l.Neighbor(f).IsValid() }
+
+// hop is where packets for the link go: the neighbor, or the gateway that was found. ok is false while there is none.
+func (l *link) hop(f route.Family) (netip.Addr, bool) {
+	if n := l.Neighbor(f); n.IsValid() {
+		return n, true
+	}
+	if g := l.gateway.Of(f); l.AutoGateway && g.IsValid() {
+		return g, true
+	}
+	return netip.Addr{}, false
+}
+
+// static reports whether the link brings a default of its own in the family.
+func (l *link) static(f route.Family) bool {
+	_, ok := l.hop(f)
+	return !l.BGP && ok
+}
+
+// numberLinks gives every link its number: the one that its interface had before, else the lowest free one. Numbers are
+// the marks of living connections, so a link keeps its number while it has its interface.
+func numberLinks(links []config.Link, before map[string]route.Link) map[string]route.Link {
+	out := map[string]route.Link{}
+	var taken route.LinkSet
+	for _, l := range links {
+		if n, ok := before[l.Interface]; ok && n != 0 && !taken.Has(n) {
+			out[l.Interface] = n
+			taken.Add(n)
+		}
+	}
+	next := route.Link(1)
+	for _, l := range links {
+		if _, ok := out[l.Interface]; ok {
+			continue
+		}
+		for taken.Has(next) {
+			next++
+		}
+		out[l.Interface] = next
+		taken.Add(next)
+	}
+	return out
+}
+
+func allLinks(c *config.Config) []config.Link {
+	var out []config.Link
+	for _, p := range c.Paths {
+		out = append(out, p.Links...)
+	}
+	return out
+}
+
+// build makes the links of a configuration, taking over what is known of those that stay.
+func build(c *config.Config, numbers map[string]route.Link, before []*link) []*link {
+	var out []*link
+	for i := range c.Paths {
+		p := &c.Paths[i]
+		for _, cl := range p.Links {
+			l := &link{Link: cl, number: numbers[cl.Interface], path: p, order: i}
+			for _, old := range before {
+				if old.FullName() == l.FullName() && old.Interface == l.Interface {
+					l.index, l.carrier, l.gateway, l.tracks, l.session = old.index, old.carrier, old.gateway, old.tracks, old.session
+				}
+			}
+			for _, f := range route.Families() {
+				l.imports[at(f)] = policy.NewImport(policy.Params{
+					Accept: p.Accept, Circuit: p.Provider.Circuit, OwnAS: c.ASN, NeighborAS: cl.ASN,
+					Neighbors: []netip.Addr{cl.Neighbor(f)}, AnyNextHop: cl.AnyNextHop, Role: cl.Role, Own: c.Own(),
+				})
+			}
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+func (l *link) params(f route.Family, routerID netip.Addr) rib.LinkParams {
+	order := slices.IndexFunc(l.path.Links, func(x config.Link) bool { return x.Name == l.Name })
+	p := rib.LinkParams{
+		Path: l.order, Order: order, Preference: l.path.Provider.Preference, Static: l.path.Provider.Static,
+		RouterID: routerID, Neighbor: l.Neighbor(f),
+	}
+	if l.path.Preference != 0 {
+		p.Preference, p.Static = l.path.Preference, l.path.Preference
+	}
+	return p
+}
+
+// fibParams translates the configuration for one family.
+func fibParams(c *config.Config, links []*link, f route.Family, inside []fib.InsideRoute) fib.Params {
+	p := fib.Params{Compress: c.Compress, Inside: inside}
+	for _, s := range c.Steer {
+		fs := fib.Steer{Name: s.Name, Drop: s.Drop}
+		for _, to := range s.To {
+			if route.FamilyOf(to.Addr()) == f {
+				fs.To = append(fs.To, to)
+			}
+		}
+		for _, tier := range s.Use {
+			var sets []route.LinkSet
+			for _, name := range tier {
+				var set route.LinkSet
+				for _, l := range links {
+					if l.Path == name {
+						set.Add(l.number)
+					}
+				}
+				sets = append(sets, set)
+			}
+			fs.Use = append(fs.Use, sets)
+		}
+		p.Steer = append(p.Steer, fs)
+	}
+	for _, path := range c.Paths {
+		p.Blackholes = append(p.Blackholes, path.Announce...)
+		for _, e := range path.NAT {
+			if e.Kind == nat.Pool {
+				p.Blackholes = append(p.Blackholes, e.To)
+			}
+		}
+	}
+	p.Blackholes = slices.DeleteFunc(p.Blackholes, func(q netip.Prefix) bool {
+		return route.FamilyOf(q.Addr()) != f || q.Bits() == 0
+	})
+	slices.SortFunc(p.Blackholes, route.ComparePrefix)
+	p.Blackholes = slices.Compact(p.Blackholes)
+	return p
+}
+
+// insideHops are the nexthops of routers inside, and the networks behind them, for interfaces that exist.
+func insideHops(c *config.Config, interfaces []kstate.Interface, f route.Family) ([]kstate.Nexthop, []fib.InsideRoute) {
+	var hops []kstate.Nexthop
+	var routes []fib.InsideRoute
+	for i, r := range c.Inside.Routes {
+		if route.FamilyOf(r.Network.Addr()) != f {
+			continue
+		}
+		for _, in := range interfaces {
+			on := slices.ContainsFunc(in.Addresses, func(a netip.Prefix) bool { return a.Contains(r.Via) })
+			if !on || !in.Carrier || !slices.Contains(c.Inside.Interfaces, in.Name) {
+				continue
+			}
+			hops = append(hops, kstate.Nexthop{ID: fib.InsideNexthop(i), Family: f, Interface: in.Index, Gateway: r.Via})
+			routes = append(routes, fib.InsideRoute{Network: r.Network, Nexthop: fib.InsideNexthop(i)})
+			break
+		}
+	}
+	return hops, routes
+}
+
+// natParams translates the configuration for the nftables table.
+func natParams(c *config.Config, links []*link) nat.Params {
+	p := nat.Params{Mask: c.Mark, Inside: c.Inside.Interfaces, Networks: c.Inside.Networks}
+	for _, l := range links {
+		n := nat.Link{Number: l.number, Name: l.FullName(), Interface: l.Interface, Entries: l.path.NAT}
+		for _, f := range route.Families() {
+			if l.speaks(f) {
+				n.Neighbors = append(n.Neighbors, l.Neighbor(f))
+			}
+		}
+		p.Links = append(p.Links, n)
+	}
+	for _, s := range c.Steer {
+		for _, to := range s.To {
+			if to.IsSingleIP() {
+				p.Pins = append(p.Pins, to)
+			}
+		}
+	}
+	return p
+}
+
+// sessions are what the speaker shall run.
+func sessions(c *config.Config, links []*link, restarting bool) []SessionParams {
+	var out []SessionParams
+	for _, l := range links {
+		for _, f := range route.Families() {
+			if !l.speaks(f) {
+				continue
+			}
+			s := SessionParams{
+				Key: SessionKey{l.FullName(), f}, LocalAS: c.ASN, NeighborAS: l.ASN, RouterID: c.RouterID,
+				Local: l.Address(f).Addr(), Neighbor: l.Neighbor(f), Interface: l.Interface, Hold: l.Hold,
+				Passive: l.Passive, Password: l.Password, TTLSecurity: l.TTLSecurity, Role: l.Role,
+				StrictRole: l.StrictRole, GracefulRestart: l.GracefulRestart, Restarting: restarting,
+			}
+			for _, p := range l.path.Announce {
+				if route.FamilyOf(p.Addr()) == f {
+					s.Announce = append(s.Announce, route.Announcement{Prefix: p, Prepend: l.path.Prepend})
+				}
+			}
+			out = append(out, s)
+		}
+	}
+	return out
+}

@@ -1,0 +1,172 @@
+package engine
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"bothways/internal/fib"
+	"bothways/internal/kstate"
+	"bothways/internal/nat"
+	"bothways/internal/plan"
+	"bothways/internal/rib"
+	"bothways/internal/route"
+	"bothways/internal/track"
+)
+
+// Snapshot is the published state. It is immutable.
+type Snapshot struct {
+	Site     string
+	At       time.Time
+	Mode     plan.Mode
+	Waiting  int
+	Links    []LinkView
+	Paths    []PathView
+	Rankings []RankingView
+	Steer    []SteerView
+	Journal  []JournalEntry
+	Prefixes [2]int // by family, rejected ones included
+}
+
+// LinkView is a link.
+type LinkView struct {
+	Name, Path, Interface string
+	Number                route.Link
+	BGP                   bool
+	Index                 int
+	Carrier               track.State
+	Families              []LinkFamilyView
+}
+
+// LinkFamilyView is a link in one family that it carries.
+type LinkFamilyView struct {
+	Family   route.Family
+	Address  netip.Prefix
+	Neighbor netip.Addr
+	Track    track.State
+	Usable   bool
+	Up       bool // the session
+	Complete bool
+	Stale    bool
+	Counts   rib.Counts
+	Limit    int
+}
+
+// PathView is a path.
+type PathView struct {
+	Name, Provider, Peering string
+	Capacity                uint64
+	Links                   []string
+	Announce                []netip.Prefix
+	Prepend                 int
+	NAT                     []nat.Entry
+}
+
+// RankingView is a ranking in use.
+type RankingView struct {
+	Family  route.Family
+	Group   kstate.NexthopID
+	Tiers   [][]string
+	Drop    bool
+	Routes  int
+	Outcome rib.Outcome
+	Using   []string
+}
+
+// SteerView is a steer rule with what it comes to for each destination.
+type SteerView struct {
+	Name string
+	To   netip.Prefix
+	AnswerView
+}
+
+// AnswerView is what a destination is sent by.
+type AnswerView struct {
+	Match   netip.Prefix // invalid: nothing matches
+	Steer   string
+	Tiers   [][]string
+	Outcome rib.Outcome
+	Using   []string
+}
+
+func (e *Engine) publish() {
+	_, mode := e.restart.Next(e.now, e.waiting())
+	s := &Snapshot{Site: e.cfg.Site, At: e.now, Mode: mode, Waiting: e.waiting(), Journal: slices.Clone(e.journal.entries)}
+	for _, l := range e.links {
+		s.Links = append(s.Links, e.viewLink(l))
+	}
+	for _, p := range e.cfg.Paths {
+		v := PathView{Name: p.Name, Provider: p.Provider.Name, Peering: p.Peering, Capacity: p.Capacity, Announce: p.Announce, Prepend: p.Prepend, NAT: p.NAT}
+		for _, l := range p.Links {
+			v.Links = append(v.Links, l.FullName())
+		}
+		s.Paths = append(s.Paths, v)
+	}
+	for i, t := range e.tables {
+		s.Prefixes[i] = t.table.Len()
+		state := e.state(t)
+		for _, u := range t.fib.InUse() {
+			now := rib.Resolve(u.Ranking, state.Dead, state.Drained)
+			s.Rankings = append(s.Rankings, RankingView{
+				Family: t.f, Group: u.ID, Tiers: e.tierNames(u.Ranking), Drop: u.Ranking.Drop, Routes: u.Routes,
+				Outcome: now.Outcome, Using: e.names(now.Links),
+			})
+		}
+	}
+	for _, st := range e.cfg.Steer {
+		for _, to := range st.To {
+			s.Steer = append(s.Steer, SteerView{st.Name, to, e.answer(to)})
+		}
+	}
+	e.snapshot.Store(s)
+}
+
+func (e *Engine) viewLink(l *link) LinkView {
+	v := LinkView{Name: l.FullName(), Path: l.Path, Interface: l.Interface, Number: l.number, BGP: l.BGP, Index: l.index, Carrier: l.tracks.Carrier}
+	for _, f := range route.Families() {
+		hop, ok := l.hop(f)
+		if !ok {
+			continue
+		}
+		s := l.session[at(f)]
+		v.Families = append(v.Families, LinkFamilyView{
+			Family: f, Address: l.Address(f), Neighbor: hop, Track: *l.tracks.Neighbor(f), Usable: l.tracks.Usable(f) && l.index != 0,
+			Up: s.up, Complete: s.complete, Stale: s.stale, Counts: e.tables[at(f)].table.Counts(l.number), Limit: l.Limit.Max,
+		})
+	}
+	return v
+}
+
+func (e *Engine) names(links []route.Link) []string {
+	out := make([]string, 0, len(links))
+	for _, n := range links {
+		name := "?"
+		for _, l := range e.links {
+			if l.number == n {
+				name = l.FullName()
+			}
+		}
+		out = append(out, name)
+	}
+	slices.SortStableFunc(out, strings.Compare)
+	return out
+}
+
+func (e *Engine) tierNames(r rib.Ranking) [][]string {
+	var out [][]string
+	for _, t := range r.Tiers {
+		out = append(out, e.names(t))
+	}
+	return out
+}
+
+func (e *Engine) answer(dst netip.Prefix) AnswerView {
+	t := e.tables[at(route.FamilyOf(dst.Addr()))]
+	a := t.fib.Lookup(dst, e.state(t))
+	return viewAnswer(e, a)
+}
+
+func viewAnswer(e *Engine, a fib.Answer) AnswerView {
+	return AnswerView{Match: a.Prefix, Steer: a.Steer, Tiers: e.tierNames(a.Ranking), Outcome: a.Now.Outcome, Using: e.names(a.Now.Links)}
+}

@@ -1,0 +1,68 @@
+package engine
+
+import (
+	"net/netip"
+	"time"
+
+	"bothways/internal/plan"
+	"bothways/internal/policy"
+	"bothways/internal/route"
+)
+
+// Speaker runs the BGP sessions.
+type Speaker interface {
+	// Configure makes exactly these sessions run. Those that stay as they were go on; a change of announcements alone
+	// is sent to the neighbor without a reset.
+	Configure([]SessionParams)
+	// Refuse ends a session because of too many prefixes, and takes the neighbor back after a while.
+	Refuse(key SessionKey, retryAfter time.Duration)
+	// Retry connects now instead of waiting, because what failed may work again.
+	Retry(key SessionKey)
+	// Refresh asks the neighbor to say everything again, where it can.
+	Refresh(key SessionKey)
+}
+
+// SessionParams is a session as it shall be.
+type SessionParams struct {
+	Key                 SessionKey
+	LocalAS, NeighborAS uint32
+	RouterID            netip.Addr
+	Local, Neighbor     netip.Addr
+	Interface           string
+	Hold                time.Duration
+	Passive             bool
+	Password            []byte
+	TTLSecurity         bool
+	Role                policy.Role
+	StrictRole          bool
+	GracefulRestart     bool
+	Restarting          bool
+	Announce            []route.Announcement
+}
+
+// Kernel takes what is wanted of the kernel.
+type Kernel interface {
+	Submit(plan.Batch)
+}
+
+// Watch is told which interfaces and neighbors matter.
+type Watch interface {
+	Set([]Watched)
+}
+
+// Watched is a link for the watchers of carrier and neighbor.
+type Watched struct {
+	Interface string
+	Index     int // 0: missing
+	Neighbors []netip.Addr
+}
+
+// Adopted is what a daemon finds of the one before it.
+type Adopted struct {
+	Objects plan.Objects
+	Routes  int
+	Numbers map[string]route.Link // link numbers by interface
+}
+
+// Found reports whether there was anything.
+func (a Adopted) Found() bool { return a.Routes > 0 }

@@ -1,0 +1,68 @@
+package engine
+
+import (
+	"net/netip"
+
+	"bothways/internal/policy"
+	"bothways/internal/rib"
+	"bothways/internal/route"
+)
+
+// View answers questions on the owner's goroutine. It must not be kept.
+type View struct{ e *Engine }
+
+// RouteView is a route as it is shown.
+type RouteView struct {
+	Prefix netip.Prefix
+	Link   string
+	rib.Entry
+}
+
+// Answer says what a destination is sent by now.
+func (v *View) Answer(dst netip.Prefix) AnswerView { return v.e.answer(dst) }
+
+// RouteFilter says which routes are wanted.
+type RouteFilter struct {
+	// Prefix: only this one and, where Covering, those that cover it; invalid: all.
+	Prefix   netip.Prefix
+	Rejected bool // only rejected ones; otherwise only usable ones
+	Link     string
+	After    netip.Prefix // begin behind this one
+	Limit    int
+}
+
+// Routes lists routes in order, at most filter.Limit, and says whether there are more.
+func (v *View) Routes(f route.Family, filter RouteFilter) (out []RouteView, more bool) {
+	table := v.e.tables[at(f)].table
+	add := func(entries []rib.Entry) bool {
+		for _, en := range entries {
+			name := v.e.names([]route.Link{en.Link})[0]
+			if (en.Reason != policy.Accepted) != filter.Rejected || filter.Link != "" && filter.Link != name {
+				continue
+			}
+			if len(out) == filter.Limit {
+				more = true
+				return false
+			}
+			out = append(out, RouteView{en.Prefix, name, en})
+		}
+		return true
+	}
+	if filter.Prefix.IsValid() {
+		for _, p := range table.Covering(filter.Prefix) {
+			if !add(table.Entries(p)) {
+				break
+			}
+		}
+		return out, more
+	}
+	for p, entries := range table.All() {
+		if filter.After.IsValid() && route.ComparePrefix(p, filter.After) <= 0 {
+			continue
+		}
+		if !add(entries) {
+			break
+		}
+	}
+	return out, more
+}

@@ -1,0 +1,307 @@
+package fib
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"bothways/internal/kstate"
+	"bothways/internal/rib"
+	"bothways/internal/route"
+)
+
+// Params are what the configuration says of one family.
+type Params struct {
+	// Compress leaves out prefixes that do not change the choice.
+	Compress bool
+	Steer    []Steer
+	// Blackholes are pools and announced prefixes: what nobody asked for must not circle between the site and an ISP.
+	Blackholes []netip.Prefix
+	// Inside are networks behind routers of the site's own, with the nexthop that leads there.
+	Inside []InsideRoute
+}
+
+// InsideRoute leads to a network behind a router inside.
+type InsideRoute struct {
+	Network netip.Prefix
+	Nexthop kstate.NexthopID
+}
+
+// FIB computes the routes of one family from the changes of its table. It has one owner. What it keeps is small: the
+// counts of groups in use, and the few routes that depend on more than their own prefix.
+type FIB struct {
+	family route.Family
+	params Params
+	table  *rib.Table
+	groups groups
+	steer  map[steerKey]rib.RankingID
+	single map[route.Link]rib.RankingID
+	small  map[kstate.RouteKey]smallRoute
+}
+
+type steerKey struct {
+	rule int
+	rank rib.RankingID
+}
+
+type smallRoute struct {
+	route kstate.Route
+	rank  rib.RankingID // held; 0: none
+}
+
+// New returns the computation over a table. Its first Small must follow.
+func New(f route.Family, p Params, t *rib.Table) *FIB {
+	return &FIB{
+		family: f, params: p, table: t, groups: newGroups(f, t.Rankings()),
+		steer: map[steerKey]rib.RankingID{}, single: map[route.Link]rib.RankingID{},
+		small: map[kstate.RouteKey]smallRoute{},
+	}
+}
+
+// rule is the index of the steer rule that covers a prefix, or -1: the first in the order of the file.
+func (f *FIB) rule(p netip.Prefix) int {
+	for i := range f.params.Steer {
+		for _, to := range f.params.Steer[i].To {
+			if route.Contains(to, p) {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+func (f *FIB) steered(rule int, rank rib.RankingID) rib.RankingID {
+	if rule < 0 {
+		return rank
+	}
+	key := steerKey{rule, rank}
+	id, ok := f.steer[key]
+	if !ok {
+		rs := f.table.Rankings()
+		id = rs.Intern(f.params.Steer[rule].Apply(rs.Get(rank)))
+		f.steer[key] = id
+	}
+	return id
+}
+
+// tiered reports whether a prefix is installed once per tier: the default and what steer rules name.
+func (f *FIB) tiered(p netip.Prefix) bool {
+	if p.Bits() == 0 {
+		return true
+	}
+	for i := range f.params.Steer {
+		if slices.Contains(f.params.Steer[i].To, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// installed is the ranking that a prefix with this state has in our table; false where the prefix is left out.
+//
+// A rule that covers a prefix covers what lies between it and its cover too, and a steered prefix is in the table
+// itself. So comparing under the prefix's own rule is comparing with what a lookup would find without it.
+func (f *FIB) installed(p netip.Prefix, s rib.State) (rib.RankingID, bool) {
+	if s.Own == 0 || f.tiered(p) {
+		return 0, false
+	}
+	rule := f.rule(p)
+	rank := f.steered(rule, s.Ranking)
+	if (f.params.Compress || f.family == route.IPv6) && rank == f.steered(rule, s.Cover) {
+		return 0, false
+	}
+	return rank, rank != 0
+}
+
+// Change translates a change of the table.
+func (f *FIB) Change(c rib.Change, emit func(kstate.RouteChange)) {
+	oldRank, was := f.installed(c.Prefix, c.Old)
+	newRank, is := f.installed(c.Prefix, c.New)
+	key := kstate.RouteKey{Table: kstate.Table, Prefix: c.Prefix, Metric: kstate.MetricRanking}
+	if was != is || oldRank != newRank {
+		if is {
+			emit(kstate.RouteChange{Route: kstate.Route{RouteKey: key, Type: kstate.Unicast, Nexthop: f.groups.hold(newRank)}})
+		} else {
+			emit(kstate.RouteChange{Delete: true, Route: kstate.Route{RouteKey: key, Type: kstate.Unicast, Nexthop: f.groups.id(oldRank)}})
+		}
+		if was {
+			f.groups.release(oldRank)
+		}
+	}
+	f.links(c, emit)
+}
+
+// links keeps the tables of links: each holds the minimal cover of what its link can reach, which is the prefixes that
+// the link has a route for and no route for anything that covers them.
+func (f *FIB) links(c rib.Change, emit func(kstate.RouteChange)) {
+	rs := f.table.Rankings()
+	before := rs.Links(c.Old.Own).Minus(rs.Links(c.Old.Cover))
+	after := rs.Links(c.New.Own).Minus(rs.Links(c.New.Cover))
+	if before == after {
+		return
+	}
+	for _, l := range after.Minus(before).Links() {
+		emit(kstate.RouteChange{Route: f.linkRoute(l, c.Prefix, f.groups.hold(f.only(l)))})
+	}
+	for _, l := range before.Minus(after).Links() {
+		rank := f.only(l)
+		emit(kstate.RouteChange{Delete: true, Route: f.linkRoute(l, c.Prefix, f.groups.id(rank))})
+		f.groups.release(rank)
+	}
+}
+
+func (f *FIB) linkRoute(l route.Link, p netip.Prefix, group kstate.NexthopID) kstate.Route {
+	key := kstate.RouteKey{Table: kstate.Table + uint32(l), Prefix: p, Metric: kstate.MetricRanking}
+	return kstate.Route{RouteKey: key, Type: kstate.Unicast, Nexthop: group}
+}
+
+// only is the ranking of nothing but one link.
+func (f *FIB) only(l route.Link) rib.RankingID {
+	id, ok := f.single[l]
+	if !ok {
+		id = f.table.Rankings().Intern(rib.Ranking{Tiers: [][]route.Link{{l}}})
+		f.single[l] = id
+	}
+	return id
+}
+
+// Small computes the routes that are few and depend on the links' state, and emits what differs from the last time: the
+// tiers of the default and of steered prefixes, blackholes, networks inside. It is called after each batch of changes
+// and after each change of State.
+func (f *FIB) Small(s State, emit func(kstate.RouteChange)) {
+	want := map[kstate.RouteKey]smallRoute{}
+	put := func(p netip.Prefix, metric uint32, t kstate.RouteType, nh kstate.NexthopID, rank rib.RankingID) {
+		key := kstate.RouteKey{Table: kstate.Table, Prefix: p, Metric: metric}
+		if rank != 0 {
+			nh = f.groups.hold(rank)
+		}
+		want[key] = smallRoute{kstate.Route{RouteKey: key, Type: t, Nexthop: nh}, rank}
+	}
+	tiered := []netip.Prefix{f.family.Default()}
+	for i := range f.params.Steer {
+		for _, to := range f.params.Steer[i].To {
+			if route.FamilyOf(to.Addr()) == f.family && !slices.Contains(tiered, to) {
+				tiered = append(tiered, to)
+			}
+		}
+	}
+	for _, p := range tiered {
+		f.tiers(p, s, put)
+	}
+	for _, p := range f.params.Blackholes {
+		put(p, kstate.MetricBlackhole, kstate.Blackhole, 0, 0)
+	}
+	for _, in := range f.params.Inside {
+		put(in.Network, kstate.MetricRanking, kstate.Unicast, in.Nexthop, 0)
+	}
+	for _, key := range sortedKeys(want) {
+		if have, ok := f.small[key]; !ok || have.route != want[key].route {
+			emit(kstate.RouteChange{Route: want[key].route})
+		}
+	}
+	for _, key := range sortedKeys(f.small) {
+		if _, ok := want[key]; !ok {
+			emit(kstate.RouteChange{Delete: true, Route: f.small[key].route})
+		}
+	}
+	for _, old := range f.small {
+		if old.rank != 0 {
+			f.groups.release(old.rank)
+		}
+	}
+	f.small = want
+}
+
+func (f *FIB) tiers(p netip.Prefix, s State, put func(netip.Prefix, uint32, kstate.RouteType, kstate.NexthopID, rib.RankingID)) {
+	rs := f.table.Rankings()
+	_, rank, _ := f.table.Lookup(p)
+	rule := f.rule(p)
+	rank = f.steered(rule, rank)
+	r := rs.Get(rank)
+	if len(f.groups.members(rank, s)) > 0 {
+		put(p, kstate.MetricRanking, kstate.Unicast, 0, rank)
+	}
+	for i, tier := range fallbacks(r, s) {
+		put(p, kstate.MetricTier+uint32(i), kstate.Unicast, 0, rs.Intern(rib.Ranking{Tiers: [][]route.Link{tier}}))
+	}
+	if r.Drop {
+		put(p, kstate.MetricEnd, kstate.Blackhole, 0, 0)
+	}
+}
+
+// fallbacks are the tiers in the order in which Resolve would take them, less the dead links and those that the kernel
+// cannot hold.
+func fallbacks(r rib.Ranking, s State) [][]route.Link {
+	var living, drained [][]route.Link
+	for _, t := range r.Tiers {
+		usable := func(l route.Link) bool { return s.Present.Has(l) && !s.Dead.Has(l) }
+		if links := keep(t, func(l route.Link) bool { return usable(l) && !s.Drained.Has(l) }); len(links) > 0 {
+			living = append(living, links)
+		}
+		if links := keep(t, func(l route.Link) bool { return usable(l) && s.Drained.Has(l) }); len(links) > 0 {
+			drained = append(drained, links)
+		}
+	}
+	return append(living, drained...)
+}
+
+func sortedKeys(m map[kstate.RouteKey]smallRoute) []kstate.RouteKey {
+	keys := make([]kstate.RouteKey, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b kstate.RouteKey) int {
+		return cmp.Or(cmp.Compare(a.Table, b.Table), route.ComparePrefix(a.Prefix, b.Prefix), cmp.Compare(a.Metric, b.Metric))
+	})
+	return keys
+}
+
+// Groups are the nexthop groups in use, sorted by id.
+func (f *FIB) Groups(s State) []kstate.Nexthop {
+	out := f.groups.objects(s)
+	slices.SortFunc(out, func(a, b kstate.Nexthop) int { return cmp.Compare(a.ID, b.ID) })
+	return out
+}
+
+// Answer is what the table says of one destination.
+type Answer struct {
+	Prefix  netip.Prefix // the longest match in the table
+	Steer   string       // name of the rule that applies; empty: none
+	Ranking rib.Ranking
+	Now     rib.Resolution
+}
+
+// Lookup answers for a destination, a host or a prefix, by the functions that fill the kernel.
+func (f *FIB) Lookup(dst netip.Prefix, s State) Answer {
+	p, rank, ok := f.table.Lookup(dst)
+	rule := f.rule(dst)
+	r := f.table.Rankings().Get(f.steered(rule, rank))
+	a := Answer{Ranking: r, Now: rib.Resolve(r, s.Dead, s.Drained)}
+	if ok {
+		a.Prefix = p
+	}
+	if rule >= 0 {
+		a.Steer = f.params.Steer[rule].Name
+	}
+	return a
+}
+
+// InUse describes the rankings that routes point at.
+func (f *FIB) InUse() []RankingUse {
+	var out []RankingUse
+	for r, g := range f.groups.byRank {
+		out = append(out, RankingUse{ID: g.id, Ranking: f.table.Rankings().Get(r), Routes: g.refs})
+	}
+	slices.SortFunc(out, func(a, b RankingUse) int { return cmp.Or(b.Routes-a.Routes, cmp.Compare(a.ID, b.ID)) })
+	return out
+}
+
+// RankingUse is a ranking with the number of routes that point at its group.
+type RankingUse struct {
+	ID      kstate.NexthopID
+	Ranking rib.Ranking
+	Routes  int
+}
+
+// SetInside replaces the networks behind routers inside; the next Small emits the difference.
+func (f *FIB) SetInside(routes []InsideRoute) { f.params.Inside = routes }

@@ -1,0 +1,27 @@
+package fib
+
+import (
+	"bothways/internal/kstate"
+	"bothways/internal/route"
+)
+
+// Rules are the policy rules of a family: marks of living links first, then what others have in main but its defaults,
+// then our table. A dead link has no rule, so what carries its mark follows the rankings.
+func Rules(f route.Family, links []route.Link, mask uint32, s State) []kstate.Rule {
+	var out []kstate.Rule
+	for _, l := range links {
+		if s.Dead.Has(l) || !s.Present.Has(l) {
+			continue
+		}
+		out = append(out, kstate.Rule{
+			Family: f, Priority: kstate.PriorityLink + uint32(l), Table: kstate.Table + uint32(l),
+			Mark: MarkOf(l, mask), Mask: mask, SuppressPrefixLength: -1,
+		})
+	}
+	return append(out,
+		kstate.Rule{Family: f, Priority: kstate.PriorityMain, Table: kstate.MainTable, SuppressPrefixLength: 0},
+		kstate.Rule{Family: f, Priority: kstate.PriorityTable, Table: kstate.Table, SuppressPrefixLength: -1})
+}
+
+// MarkOf is a link's number moved into the byte of the mark that is ours.
+func MarkOf(l route.Link, mask uint32) uint32 { return uint32(l) * (mask & -mask) }

@@ -1,0 +1,12 @@
+package fib
+
+import "bothways/internal/route"
+
+// State is what is known of the links in one family.
+type State struct {
+	Dead    route.LinkSet
+	Drained route.LinkSet
+	// Present are the links whose nexthop the kernel can hold now: the interface exists, has a carrier, and the
+	// gateway is known.
+	Present route.LinkSet
+}

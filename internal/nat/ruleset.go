@@ -1,0 +1,256 @@
+package nat
+
+import (
+	"fmt"
+	"net/netip"
+
+	"bothways/internal/kstate"
+	"bothways/internal/route"
+)
+
+// Params are what the table depends on.
+type Params struct {
+	Mask     uint32 // the byte of the mark that is ours
+	Links    []Link
+	Inside   []string       // interfaces
+	Networks []netip.Prefix // inside
+	// Pins are destinations whose connections do not stick to a link.
+	Pins []netip.Prefix
+}
+
+// Link is a link as the table sees it.
+type Link struct {
+	Number    route.Link
+	Name      string // expressroute/primary
+	Interface string
+	Entries   []Entry      // longest network first
+	Neighbors []netip.Addr // with whom BGP is spoken
+}
+
+// Names of what others read in the table.
+const (
+	NumbersMap   = "link_numbers"  // interface to link number, read back on a restart
+	GuardTransit = "guard_transit" // packets from one link to another
+	GuardLeak    = "guard_leak"    // packets that leave a link untranslated
+)
+
+// bgpPort is BGP's. Its sessions with a link's neighbor are not tracked, so that a full conntrack table takes none down.
+const bgpPort = 179
+
+// Priorities of our chains, around which a packet filter can stand: marks before filters, translation where nft's
+// standard puts it, the guard against leaks behind it.
+const (
+	priorityRaw     = -300
+	priorityMangle  = -150
+	priorityTransit = -10
+	priorityDNAT    = -100
+	prioritySNAT    = 100
+	priorityLeak    = 110
+)
+
+// Ruleset computes the table.
+func Ruleset(p Params) kstate.Ruleset {
+	b := &builder{p: p}
+	r := kstate.Ruleset{Counters: []string{GuardLeak, GuardTransit}}
+	r.Sets = append(r.Sets,
+		kstate.NftSet{Name: "links", Type: kstate.Ifname, Interfaces: b.interfaces()},
+		kstate.NftSet{Name: "inside", Type: kstate.Ifname, Interfaces: p.Inside})
+	for _, f := range route.Families() {
+		if pins := b.pins(f); len(pins) > 0 {
+			r.Sets = append(r.Sets, kstate.NftSet{Name: pinSet(f), Type: keyType(f), Prefixes: pins})
+		}
+	}
+	r.Maps = append(r.Maps, b.numbers())
+	r.Chains = append(r.Chains, b.untracked()...)
+	r.Chains = append(r.Chains, b.marks()...)
+	r.Chains = append(r.Chains, b.forward()...)
+	r.Chains = append(r.Chains, b.translation()...)
+	r.Chains = append(r.Chains, b.leaks()...)
+	return r
+}
+
+type builder struct{ p Params }
+
+func (b *builder) interfaces() []string {
+	var out []string
+	for _, l := range b.p.Links {
+		out = append(out, l.Interface)
+	}
+	return out
+}
+
+func (b *builder) mark(l route.Link) uint32 { return uint32(l) * (b.p.Mask & -b.p.Mask) }
+
+func pinSet(f route.Family) string { return "pins_" + f.String() }
+
+func keyType(f route.Family) kstate.KeyType {
+	if f == route.IPv4 {
+		return kstate.IPv4Addr
+	}
+	return kstate.IPv6Addr
+}
+
+// pins are the pinned prefixes of a family without those that lie inside another.
+func (b *builder) pins(f route.Family) []netip.Prefix {
+	var out []netip.Prefix
+	for i, p := range b.p.Pins {
+		covered := route.FamilyOf(p.Addr()) != f
+		for j, q := range b.p.Pins {
+			covered = covered || i != j && route.Contains(q, p) && (p != q || j < i)
+		}
+		if !covered {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func (b *builder) numbers() kstate.NftMap {
+	m := kstate.NftMap{Name: NumbersMap, Type: kstate.Ifname}
+	for _, l := range b.p.Links {
+		m.Marks = append(m.Marks, kstate.MarkElement{Interface: l.Interface, Mark: uint32(l.Number)})
+	}
+	return m
+}
+
+func rule(parts ...kstate.Part) kstate.NftRule { return kstate.NewRule(parts...) }
+
+// dispatch sends packets of each link to a chain of the link's own, by one look-up.
+func (b *builder) dispatch(d kstate.Direction, prefix string) kstate.NftRule {
+	v := kstate.VerdictByInterface{Direction: d}
+	for _, l := range b.p.Links {
+		v.Elements = append(v.Elements, kstate.VerdictElement{Interface: l.Interface, Verdict: kstate.GotoChain(chain(prefix, l))})
+	}
+	return rule(v)
+}
+
+func chain(prefix string, l Link) string { return fmt.Sprintf("%s_%d", prefix, l.Number) }
+
+// untracked leaves BGP with the links' neighbors out of connection tracking.
+func (b *builder) untracked() []kstate.NftChain {
+	in := kstate.NftChain{Name: "untracked_in", Hook: kstate.Prerouting, Type: kstate.FilterChain, Priority: priorityRaw}
+	out := kstate.NftChain{Name: "untracked_out", Hook: kstate.Output, Type: kstate.FilterChain, Priority: priorityRaw}
+	for _, l := range b.p.Links {
+		for _, n := range l.Neighbors {
+			host := []netip.Prefix{netip.PrefixFrom(n.WithZone(""), n.BitLen())}
+			for _, end := range []kstate.End{kstate.Source, kstate.Destination} {
+				port := kstate.MatchPort{Protocol: kstate.TCP, End: end, Ports: []uint16{bgpPort}}
+				in.Rules = append(in.Rules, rule(
+					kstate.MatchInterface{Direction: kstate.In, Names: []string{l.Interface}},
+					kstate.MatchAddress{End: kstate.Source, Prefixes: host}, port, kstate.NoTrack{}))
+				out.Rules = append(out.Rules, rule(
+					kstate.MatchInterface{Direction: kstate.Out, Names: []string{l.Interface}},
+					kstate.MatchAddress{End: kstate.Destination, Prefixes: host}, port, kstate.NoTrack{}))
+			}
+		}
+	}
+	return []kstate.NftChain{in, out}
+}
+
+// marks gives each connection the number of its link at its first packet, and packets from inside the mark of their
+// connection's link. Packets from a link never get it: restored on those, the mark would send every reply back out.
+func (b *builder) marks() []kstate.NftChain {
+	mask := b.p.Mask
+	in := kstate.NftChain{Name: "mark_in", Hook: kstate.Prerouting, Type: kstate.FilterChain, Priority: priorityMangle,
+		Rules: []kstate.NftRule{b.dispatch(kstate.In, "in")}}
+	fromInside := kstate.MatchInterface{Direction: kstate.In, Set: "inside"}
+	for _, f := range route.Families() {
+		if len(b.pins(f)) > 0 {
+			in.Rules = append(in.Rules, rule(fromInside, kstate.MatchReply{Original: true},
+				kstate.MatchAddress{End: kstate.Destination, Set: pinSet(f), Family: f}, kstate.Verdict{Kind: kstate.Return}))
+		}
+	}
+	restore := kstate.VerdictByMark{Of: kstate.ConnMark, Mask: mask}
+	for _, l := range b.p.Links {
+		restore.Elements = append(restore.Elements, kstate.VerdictElement{Mark: b.mark(l.Number), Verdict: kstate.GotoChain(chain("restore", l))})
+	}
+	in.Rules = append(in.Rules, rule(fromInside, restore))
+	local := kstate.NftChain{Name: "mark_local", Hook: kstate.Output, Type: kstate.RouteChain, Priority: priorityMangle,
+		Rules: []kstate.NftRule{rule(kstate.MatchReply{}, restore)}}
+	out := kstate.NftChain{Name: "mark_out", Hook: kstate.Postrouting, Type: kstate.FilterChain, Priority: priorityMangle,
+		Rules: []kstate.NftRule{b.dispatch(kstate.Out, "out")}}
+	// A chain must exist before a rule names it, so those that are jumped to come first.
+	var chains []kstate.NftChain
+	for _, l := range b.p.Links {
+		m := b.mark(l.Number)
+		set := kstate.SetMark{Of: kstate.ConnMark, Mask: mask, Value: m}
+		chains = append(chains,
+			kstate.NftChain{Name: chain("in", l), Rules: []kstate.NftRule{
+				rule(kstate.MatchState{States: kstate.StateNew}, kstate.MatchMark{Of: kstate.ConnMark, Mask: mask}, set).WithComment("%s", l.Name)}},
+			kstate.NftChain{Name: chain("out", l), Rules: []kstate.NftRule{
+				rule(kstate.MatchReply{Original: true}, kstate.MatchMark{Of: kstate.ConnMark, Mask: mask, Not: true, Value: m}, set).WithComment("%s", l.Name)}},
+			kstate.NftChain{Name: chain("restore", l), Rules: []kstate.NftRule{
+				rule(kstate.SetMark{Of: kstate.PacketMark, Mask: mask, Value: m}).WithComment("%s", l.Name)}})
+	}
+	return append(chains, in, local, out)
+}
+
+// forward keeps the site from being a transit, and fits TCP's segments to the links.
+func (b *builder) forward() []kstate.NftChain {
+	from := kstate.MatchInterface{Direction: kstate.In, Set: "links"}
+	to := kstate.MatchInterface{Direction: kstate.Out, Set: "links"}
+	return []kstate.NftChain{
+		{Name: "transit", Hook: kstate.Forward, Type: kstate.FilterChain, Priority: priorityTransit, Rules: []kstate.NftRule{
+			rule(from, to, kstate.Count{Name: GuardTransit}, kstate.Verdict{Kind: kstate.Drop})}},
+		{Name: "clamp", Hook: kstate.Forward, Type: kstate.FilterChain, Priority: priorityMangle, Rules: []kstate.NftRule{
+			rule(to, kstate.MatchProtocol{Protocols: []kstate.L4Protocol{kstate.TCP}}, kstate.MatchSYN{}, kstate.ClampMSS{}),
+			rule(from, kstate.MatchProtocol{Protocols: []kstate.L4Protocol{kstate.TCP}}, kstate.MatchSYN{}, kstate.ClampMSS{})}},
+	}
+}
+
+// translation gives inside sources the addresses of the path that they leave by.
+func (b *builder) translation() []kstate.NftChain {
+	var chains []kstate.NftChain
+	back := kstate.NftChain{Name: "dstnat", Hook: kstate.Prerouting, Type: kstate.NATChain, Priority: priorityDNAT}
+	for _, l := range b.p.Links {
+		c := kstate.NftChain{Name: chain("nat", l)}
+		for _, e := range l.Entries {
+			from := kstate.MatchAddress{End: kstate.Source, Prefixes: []netip.Prefix{e.Network}}
+			c.Rules = append(c.Rules, rule(from, translate(e)).WithComment("%s", l.Name))
+			if e.Kind == Prefix {
+				back.Rules = append(back.Rules, rule(
+					kstate.MatchInterface{Direction: kstate.In, Names: []string{l.Interface}},
+					kstate.MatchAddress{End: kstate.Destination, Prefixes: []netip.Prefix{e.To}},
+					kstate.DNATPrefix{To: e.Network}).WithComment("%s", l.Name))
+			}
+		}
+		chains = append(chains, c)
+	}
+	if len(back.Rules) > 0 {
+		chains = append(chains, back)
+	}
+	return append(chains, kstate.NftChain{Name: "srcnat", Hook: kstate.Postrouting, Type: kstate.NATChain, Priority: prioritySNAT,
+		Rules: []kstate.NftRule{b.dispatch(kstate.Out, "nat")}})
+}
+
+func translate(e Entry) kstate.Part {
+	switch e.Kind {
+	case Interface:
+		return kstate.Masquerade{Persistent: true}
+	case Pool:
+		return kstate.SNAT{From: e.To.Addr(), To: kstate.LastAddr(e.To), Persistent: true}
+	case Prefix:
+		return kstate.SNATPrefix{To: e.To}
+	}
+	return kstate.Verdict{Kind: kstate.Return}
+}
+
+// leaks drops what would leave a link with an inside source that translation should have replaced. Packets that
+// conntrack calls invalid skip translation: the classic way for it to happen.
+func (b *builder) leaks() []kstate.NftChain {
+	var chains []kstate.NftChain
+	for _, l := range b.p.Links {
+		c := kstate.NftChain{Name: chain("leak", l)}
+		for _, e := range l.Entries {
+			from := kstate.MatchAddress{End: kstate.Source, Prefixes: []netip.Prefix{e.Network}}
+			if e.Kind == None {
+				c.Rules = append(c.Rules, rule(from, kstate.Verdict{Kind: kstate.Return}))
+				continue
+			}
+			c.Rules = append(c.Rules, rule(from, kstate.Count{Name: GuardLeak}, kstate.Verdict{Kind: kstate.Drop}).WithComment("%s", l.Name))
+		}
+		chains = append(chains, c)
+	}
+	return append(chains, kstate.NftChain{Name: "leak", Hook: kstate.Postrouting, Type: kstate.FilterChain, Priority: priorityLeak,
+		Rules: []kstate.NftRule{b.dispatch(kstate.Out, "leak")}})
+}

@@ -1,0 +1,79 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+
+	"bothways/internal/kstate"
+)
+
+// Objects is the kernel's state without its routes.
+type Objects struct {
+	Nexthops []kstate.Nexthop
+	Rules    []kstate.Rule
+}
+
+// Steps are the changes from one state to another: Before comes ahead of the routes, After behind them.
+type Steps struct {
+	Before, After []kstate.Change
+}
+
+// Empty reports whether nothing is to do.
+func (s Steps) Empty() bool { return len(s.Before)+len(s.After) == 0 }
+
+// Diff gives the steps from actual to desired. Diff of equals is empty; each step may be done twice.
+func Diff(actual, desired Objects) Steps {
+	var s Steps
+	have := byID(actual.Nexthops)
+	want := byID(desired.Nexthops)
+	for _, n := range sorted(desired.Nexthops) {
+		if old, ok := have[n.ID]; !ok || !old.Equal(n) {
+			if ok && old.Group() != n.Group() {
+				s.Before = append(s.Before, kstate.DeleteNexthop(old))
+			}
+			s.Before = append(s.Before, kstate.PutNexthop(n))
+		}
+	}
+	for _, r := range desired.Rules {
+		if !slices.Contains(actual.Rules, r) {
+			s.Before = append(s.Before, kstate.PutRule(r))
+		}
+	}
+	for _, r := range actual.Rules {
+		if !slices.Contains(desired.Rules, r) {
+			s.After = append(s.After, kstate.DeleteRule(r))
+		}
+	}
+	gone := sorted(actual.Nexthops)
+	slices.Reverse(gone)
+	for _, n := range gone {
+		if _, ok := want[n.ID]; !ok {
+			s.After = append(s.After, kstate.DeleteNexthop(n))
+		}
+	}
+	return s
+}
+
+func byID(list []kstate.Nexthop) map[kstate.NexthopID]kstate.Nexthop {
+	m := make(map[kstate.NexthopID]kstate.Nexthop, len(list))
+	for _, n := range list {
+		m[n.ID] = n
+	}
+	return m
+}
+
+// sorted puts singles before the groups that are built of them.
+func sorted(list []kstate.Nexthop) []kstate.Nexthop {
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b kstate.Nexthop) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.ID, b.ID))
+	})
+	return list
+}
+
+func rank(n kstate.Nexthop) int {
+	if n.Group() {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,313 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bothways/internal/kstate"
+	"bothways/internal/plan"
+)
+
+// Kernel is the routing part of the kernel.
+type Kernel interface {
+	Nexthops(context.Context) ([]kstate.Nexthop, error)
+	Routes(context.Context, func(kstate.Route)) error
+	Rules(context.Context) ([]kstate.Rule, error)
+	Apply(context.Context, []kstate.Change) []kstate.Failure
+	Sysctl(key string) (string, error)
+	SetSysctl(key, value string) error
+}
+
+// Firewall is the nftables part of the kernel.
+type Firewall interface {
+	Replace(context.Context, kstate.Ruleset) error
+	Remove(context.Context) error
+	Altered(context.Context) (bool, string, error)
+}
+
+// Note is something that operators want to know: a repair, a refusal, an applied batch.
+type Note struct {
+	Time     time.Time
+	Kind     string // "repaired", "refused", "applied", "compared"
+	Text     string
+	Sequence uint64 // for "applied": the last batch that is in the kernel
+}
+
+// Reconciler is the loop. Make it with New.
+type Reconciler struct {
+	kernel   Kernel
+	firewall Firewall
+	log      *slog.Logger
+	note     func(Note)
+	every    time.Duration
+	retry    time.Duration
+
+	// mu guards inbox and hinted, which Submit and Hint fill while a batch is being written; without it batches would be lost.
+	mu     sync.Mutex
+	inbox  []plan.Batch
+	hinted bool
+	wake   chan struct{}
+	status atomic.Pointer[Status]
+
+	model
+}
+
+// Status is a published snapshot.
+type Status struct {
+	Mode      plan.Mode
+	Agrees    bool // at the last full comparison
+	Compared  time.Time
+	Routes    int // wanted
+	Pending   int // wanted and not in the kernel
+	Nexthops  int
+	Rules     int
+	Repaired  int // since the start
+	Refused   int // since the start
+	Sequence  uint64
+	LastError string
+	Sysctls   []SysctlStatus
+}
+
+// SysctlStatus is a setting with what became of it.
+type SysctlStatus struct {
+	kstate.Sysctl
+	State string // "set", "not settable here", or an error
+}
+
+// New returns a reconciler that compares everything each period. note is called from its goroutine and must not block.
+func New(k Kernel, f Firewall, every time.Duration, log *slog.Logger, note func(Note)) *Reconciler {
+	r := &Reconciler{
+		kernel: k, firewall: f, log: log, note: note, every: every, retry: time.Second,
+		wake: make(chan struct{}, 1), model: newModel(),
+	}
+	r.status.Store(&Status{})
+	return r
+}
+
+// Status returns the last published state.
+func (r *Reconciler) Status() Status { return *r.status.Load() }
+
+// Submit leaves a batch; it never waits for the kernel.
+func (r *Reconciler) Submit(b plan.Batch) {
+	r.mu.Lock()
+	r.inbox = append(r.inbox, b)
+	r.mu.Unlock()
+	r.poke()
+}
+
+// Hint says that somebody may have changed what is ours: a comparison follows soon.
+func (r *Reconciler) Hint() {
+	r.mu.Lock()
+	r.hinted = true
+	r.mu.Unlock()
+	r.poke()
+}
+
+func (r *Reconciler) poke() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Adopt reads what the kernel holds of ours before anything is wanted, and returns it. It must come before Run.
+func (r *Reconciler) Adopt(ctx context.Context) (plan.Objects, int, error) {
+	if err := r.read(ctx, r.kernel); err != nil {
+		return plan.Objects{}, 0, err
+	}
+	return r.objects(), len(r.routes), nil
+}
+
+// hintPause lets a burst of hints settle before the kernel is read.
+const hintPause = 50 * time.Millisecond
+
+// Run works until the context ends; what was submitted before that is written first.
+func (r *Reconciler) Run(ctx context.Context) error {
+	compare := time.NewTimer(r.every)
+	defer compare.Stop()
+	again := time.NewTimer(r.retry)
+	again.Stop()
+	defer again.Stop()
+	done := ctx.Done()
+	// The last batches go out even though ctx has ended.
+	work := context.WithoutCancel(ctx)
+	for {
+		stop := false
+		select {
+		case <-done:
+			stop = true
+		case <-r.wake:
+		case <-compare.C:
+			r.compare(work)
+			compare.Reset(r.every)
+		case <-again.C:
+			r.compare(work)
+		}
+		if r.takeHint() {
+			compare.Reset(hintPause)
+		}
+		ok := r.turn(work)
+		if !ok {
+			again.Reset(r.retry)
+		}
+		r.publish()
+		if stop {
+			return nil
+		}
+	}
+}
+
+func (r *Reconciler) takeHint() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.hinted
+	r.hinted = false
+	return h
+}
+
+// turn takes what was submitted and writes it. It reports whether the kernel took everything.
+func (r *Reconciler) turn(ctx context.Context) bool {
+	r.mu.Lock()
+	batches := r.inbox
+	r.inbox = nil
+	r.mu.Unlock()
+	for i := range batches {
+		r.accept(&batches[i])
+	}
+	ok := r.write(ctx)
+	if len(batches) > 0 && ok {
+		r.sequence = batches[len(batches)-1].Sequence
+		r.note(Note{Time: time.Now(), Kind: "applied", Sequence: r.sequence})
+	}
+	return ok
+}
+
+// write brings the kernel from the modelled state to the wanted one.
+func (r *Reconciler) write(ctx context.Context) bool {
+	r.skip = map[kstate.RouteKey]bool{}
+	ok := r.writeSysctls()
+	if r.mode == plan.Hold {
+		return r.writeFirewall(ctx) && ok
+	}
+	steps := plan.Diff(r.objects(), r.wanted)
+	ok = r.apply(ctx, steps.Before) && ok
+	for {
+		routes := r.dirtyPuts(maxBatch)
+		if len(routes) == 0 {
+			break
+		}
+		ok = r.apply(ctx, routes) && ok
+	}
+	// Translation changes when the ways exist, and before the old ones go.
+	ok = r.writeFirewall(ctx) && ok
+	if r.mode != plan.Full {
+		return r.apply(ctx, r.deadSingles()) && ok
+	}
+	for {
+		routes := r.dirtyDeletes(maxBatch)
+		if len(routes) == 0 {
+			break
+		}
+		ok = r.apply(ctx, routes) && ok
+	}
+	return r.apply(ctx, plan.Diff(r.objects(), r.wanted).After) && ok
+}
+
+// maxBatch bounds what is collected at once; the kernel interface cuts it into messages.
+const maxBatch = 4000
+
+func (r *Reconciler) apply(ctx context.Context, changes []kstate.Change) bool {
+	if len(changes) == 0 {
+		return true
+	}
+	failures := r.kernel.Apply(ctx, changes)
+	failed := make(map[string]bool, len(failures))
+	for i, f := range failures {
+		failed[f.Change.String()] = true
+		if f.Change.Route != nil {
+			r.skip[f.Change.Route.RouteKey] = true
+		}
+		r.refused++
+		if i < 3 {
+			r.lastError = fmt.Sprintf("%s: %s", f.Change, f.Err)
+			r.log.Warn("kernel refused a change", "change", f.Change.String(), "error", f.Err)
+			r.note(Note{Time: time.Now(), Kind: "refused", Text: r.lastError})
+		}
+	}
+	for _, c := range changes {
+		if len(failed) == 0 || !failed[c.String()] {
+			r.done(c)
+		}
+	}
+	return len(failures) == 0
+}
+
+func (r *Reconciler) writeFirewall(ctx context.Context) bool {
+	if r.ruleset == nil {
+		return true
+	}
+	text := r.ruleset.String()
+	if text == r.rulesetDone {
+		return true
+	}
+	write := func() error { return r.firewall.Replace(ctx, *r.ruleset) }
+	if len(r.ruleset.Chains) == 0 {
+		write = func() error { return r.firewall.Remove(ctx) }
+	}
+	if err := write(); err != nil {
+		r.refused++
+		r.lastError = err.Error()
+		r.log.Warn("kernel refused the nftables table", "error", err)
+		r.note(Note{Time: time.Now(), Kind: "refused", Text: err.Error()})
+		return false
+	}
+	r.rulesetDone = text
+	return true
+}
+
+// compare reads everything and marks what differs; the next write repairs it.
+func (r *Reconciler) compare(ctx context.Context) {
+	before := len(r.dirty)
+	had := r.objects()
+	drift, err := r.reread(ctx, r.kernel)
+	if err != nil {
+		r.lastError = err.Error()
+		r.log.Warn("cannot read the kernel's state", "error", err)
+		return
+	}
+	if r.mode != plan.Hold {
+		for _, c := range plan.Diff(r.objects(), had).Before {
+			drift = append(drift, c.String())
+		}
+	}
+	if r.ruleset != nil && r.rulesetDone != "" {
+		if altered, what, err := r.firewall.Altered(ctx); err != nil {
+			r.log.Warn("cannot read the nftables table", "error", err)
+		} else if altered {
+			drift = append(drift, "nftables: "+what)
+			r.rulesetDone = ""
+		}
+	}
+	r.sysctlsDone = nil
+	r.compared = time.Now()
+	r.agrees = len(drift) == 0 && before == 0
+	for i, d := range drift {
+		r.repaired++
+		if i < 10 {
+			r.log.Warn("repairing what somebody changed in the kernel", "change", d)
+			r.note(Note{Time: r.compared, Kind: "repaired", Text: d})
+		}
+	}
+}
+
+func (r *Reconciler) publish() {
+	r.status.Store(&Status{
+		Mode: r.mode, Agrees: r.agrees, Compared: r.compared, Routes: r.wantedRoutes, Pending: len(r.dirty),
+		Nexthops: len(r.nexthops), Rules: len(r.rules), Repaired: r.repaired, Refused: r.refused,
+		Sequence: r.sequence, LastError: r.lastError, Sysctls: r.sysctlStatus,
+	})
+}
