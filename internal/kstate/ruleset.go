@@ -11,6 +11,8 @@ import (
 // Ruleset is one nftables table, of family inet and named NftTable. It prints as nft lists it, so that a test, a
 // person and the kernel can be compared as text.
 type Ruleset struct {
+	// Names of everything are letters, digits and underscores. nft reads its own list again only where none is a word of
+	// its language (in, out, src, dst, fwd, all …).
 	Counters []string // names
 	Sets     []NftSet
 	Maps     []NftMap

@@ -54,6 +54,9 @@ func (h *Handle) Altered(ctx context.Context) (altered bool, what string, err er
 		h.seen = now // somebody else's table
 		return false, "", nil
 	}
+	if len(now.lines) == 0 {
+		return true, "the table is gone", nil
+	}
 	return true, difference(h.seen.lines, now.lines), nil
 }
 

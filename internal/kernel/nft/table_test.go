@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -23,10 +25,10 @@ func everything() kstate.Ruleset {
 			{Name: "links", Type: kstate.Ifname, Interfaces: []string{"wan0", "er0", "x", "lan0", "er0.100"}},
 			{Name: "inside4", Type: kstate.IPv4Addr, Prefixes: prefixes("10.30.0.0/16", "10.31.0.0/16", "192.0.2.1/32", "10.20.0.0/16", "224.0.0.0/3")},
 			{Name: "inside6", Type: kstate.IPv6Addr, Prefixes: prefixes("fd20::/48")},
-			{Name: "all", Type: kstate.IPv4Addr, Prefixes: prefixes("0.0.0.0/0")},
+			{Name: "everywhere", Type: kstate.IPv4Addr, Prefixes: prefixes("0.0.0.0/0")},
 			{Name: "seen4", Type: kstate.IPv4Addr, Dynamic: true, Timeout: 65 * time.Minute, Size: 1000},
 			{Name: "seen6", Type: kstate.IPv6Addr, Dynamic: true, Timeout: 30 * time.Second, Size: 1000},
-			{Name: "none", Type: kstate.Ifname},
+			{Name: "nobody", Type: kstate.Ifname},
 		},
 		Maps: []kstate.NftMap{
 			{Name: "numbers", Type: kstate.Ifname, Marks: []kstate.MarkElement{{Interface: "wan0", Mark: 0x20000}, {Interface: "er0", Mark: 0x10000}}},
@@ -85,18 +87,18 @@ func everything() kstate.Ruleset {
 				k(kstate.AddToSet{Set: "seen4", Family: route.IPv4}),
 				k(kstate.AddToSet{Set: "seen6", Family: route.IPv6, End: kstate.Destination}),
 			}},
-			{Name: "fwd", Hook: kstate.Forward, Type: kstate.FilterChain, Priority: 5, Rules: []kstate.NftRule{
+			{Name: "through", Hook: kstate.Forward, Type: kstate.FilterChain, Priority: 5, Rules: []kstate.NftRule{
 				k(kstate.MatchSYN{}, kstate.MatchInterface{Direction: kstate.Out, Names: []string{"er0"}}, kstate.ClampMSS{}),
 			}},
-			{Name: "in", Hook: kstate.Input, Type: kstate.FilterChain, Priority: -20},
-			{Name: "out", Hook: kstate.Output, Type: kstate.RouteChain, Priority: -150},
-			{Name: "dst", Hook: kstate.Prerouting, Type: kstate.NATChain, Priority: -100, Rules: []kstate.NftRule{
+			{Name: "to_us", Hook: kstate.Input, Type: kstate.FilterChain, Priority: -20},
+			{Name: "from_us", Hook: kstate.Output, Type: kstate.RouteChain, Priority: -150},
+			{Name: "published", Hook: kstate.Prerouting, Type: kstate.NATChain, Priority: -100, Rules: []kstate.NftRule{
 				k(kstate.MatchAddress{End: kstate.Destination, Prefixes: prefixes("198.51.100.70/32")}, kstate.DNAT{To: addr("10.20.0.70")}),
 				k(kstate.MatchAddress{End: kstate.Destination, Prefixes: prefixes("198.51.100.70/32")}, kstate.MatchPort{Protocol: kstate.TCP, End: kstate.Destination, Ports: []uint16{25}}, kstate.DNAT{To: addr("10.20.0.70"), Port: 2525}),
 				k(kstate.MatchPort{Protocol: kstate.TCP, End: kstate.Destination, Ports: []uint16{26}}, kstate.DNAT{To: addr("fd20::1"), Port: 25}),
 				k(kstate.MatchAddress{End: kstate.Destination, Prefixes: prefixes("2001:db8:1::/48")}, kstate.DNATPrefix{To: netip.MustParsePrefix("fd20::/48")}),
 			}},
-			{Name: "src", Hook: kstate.Postrouting, Type: kstate.NATChain, Priority: 95, Rules: []kstate.NftRule{
+			{Name: "pools", Hook: kstate.Postrouting, Type: kstate.NATChain, Priority: 95, Rules: []kstate.NftRule{
 				k(kstate.MatchFamily{Family: route.IPv4}, kstate.MatchInterface{Direction: kstate.Out, Names: []string{"er0"}}, kstate.SNAT{From: addr("198.51.100.64"), To: addr("198.51.100.79"), Persistent: true}),
 				k(kstate.MatchInterface{Direction: kstate.Out, Names: []string{"er0"}}, kstate.MatchAddress{Prefixes: prefixes("10.0.0.0/8")}, kstate.SNAT{From: addr("198.51.100.65"), To: addr("198.51.100.79"), Persistent: true}),
 				k(kstate.SNAT{From: addr("198.51.100.64")}),
@@ -105,7 +107,7 @@ func everything() kstate.Ruleset {
 				k(kstate.Masquerade{Persistent: true}),
 				k(kstate.Masquerade{}),
 			}},
-			{Name: "class", Hook: kstate.Postrouting, Type: kstate.FilterChain, Priority: 150, Rules: []kstate.NftRule{k(kstate.SetPriority{Major: 0x9800, Minor: 0x10})}},
+			{Name: "classes", Hook: kstate.Postrouting, Type: kstate.FilterChain, Priority: 150, Rules: []kstate.NftRule{k(kstate.SetPriority{Major: 0x9800, Minor: 0x10})}},
 		},
 	}
 }
@@ -164,6 +166,12 @@ func TestReplaceIsWhatNftLists(t *testing.T) {
 		t.Errorf("marks of no map %v, %v", marks, err)
 	}
 	// What it prints is nft's language: loaded by nft, it lists the same.
+	file := filepath.Join(t.TempDir(), "ruleset.nft")
+	if err := os.WriteFile(file, []byte("delete table inet bothways\n"+r.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd(t, "nft -f "+file)
+	compare(t, list(t), r.String())
 	for range 2 {
 		if err := h.Remove(ctx); err != nil {
 			t.Fatal(err)
@@ -267,9 +275,9 @@ func TestAltered(t *testing.T) {
 		{"rule replaced", "nft replace rule inet bothways pre handle HANDLE drop", true},
 		{"rule added", "nft add rule inet bothways pre drop", true},
 		{"chain added", "nft add chain inet bothways new", true},
-		{"policy", "nft chain inet bothways in { policy drop ; }", true},
+		{"policy", "nft chain inet bothways to_us { policy drop ; }", true},
 		{"element deleted", "nft delete element inet bothways numbers { er0 }", true},
-		{"chain flushed", "nft flush chain inet bothways src", true},
+		{"chain flushed", "nft flush chain inet bothways pools", true},
 		{"table deleted", "nft delete table inet bothways", true},
 		{"ruleset flushed", "nft flush ruleset", true},
 	} {
