@@ -20,6 +20,7 @@ func dialTCP(ctx context.Context, cfg *Config) (net.Conn, error) {
 			return control(raw, func(fd int) error { return setNeighbor(fd, cfg) })
 		},
 	}
+	d.SetMultipathTCP(false) // see Listener.listen
 	return d.DialContext(ctx, "tcp", netip.AddrPortFrom(cfg.Neighbor, cfg.port()).String())
 }
 

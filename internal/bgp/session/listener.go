@@ -198,6 +198,8 @@ func (l *Listener) listen(ctx context.Context, local netip.Addr) (*net.TCPListen
 			return control(raw, func(fd int) error { return setFree(fd, local.Is4()) })
 		},
 	}
+	// Go listens with Multipath TCP by default, whose sockets know neither MD5 nor TTLs.
+	lc.SetMultipathTCP(false)
 	network := "tcp6"
 	if local.Is4() {
 		network = "tcp4"
