@@ -161,7 +161,7 @@ func (e *Engine) statics() {
 func (e *Engine) watch() {
 	var all []Watched
 	for _, l := range e.links {
-		w := Watched{Interface: l.Interface, Index: l.index}
+		w := Watched{Interface: l.Interface, Index: l.index, Automatic: l.AutoGateway}
 		for _, f := range route.Families() {
 			if hop, ok := l.hop(f); ok {
 				w.Neighbors = append(w.Neighbors, hop)

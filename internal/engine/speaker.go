@@ -55,6 +55,7 @@ type Watched struct {
 	Interface string
 	Index     int // 0: missing
 	Neighbors []netip.Addr
+	Automatic bool // its gateways come from others
 }
 
 // Adopted is what a daemon finds of the one before it.

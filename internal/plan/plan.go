@@ -26,17 +26,19 @@ func Diff(actual, desired Objects) Steps {
 	var s Steps
 	have := byID(actual.Nexthops)
 	want := byID(desired.Nexthops)
+	// Rules come first: the kernel looks up a nexthop's gateway through them, and with a default in our table but no rule
+	// for main's specific routes in front of it, a connected gateway would not be found.
+	for _, r := range desired.Rules {
+		if !slices.Contains(actual.Rules, r) {
+			s.Before = append(s.Before, kstate.PutRule(r))
+		}
+	}
 	for _, n := range sorted(desired.Nexthops) {
 		if old, ok := have[n.ID]; !ok || !old.Equal(n) {
 			if ok && old.Group() != n.Group() {
 				s.Before = append(s.Before, kstate.DeleteNexthop(old))
 			}
 			s.Before = append(s.Before, kstate.PutNexthop(n))
-		}
-	}
-	for _, r := range desired.Rules {
-		if !slices.Contains(actual.Rules, r) {
-			s.Before = append(s.Before, kstate.PutRule(r))
 		}
 	}
 	for _, r := range actual.Rules {

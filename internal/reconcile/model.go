@@ -237,7 +237,7 @@ func (m *model) reread(ctx context.Context, k Kernel) (drift []string, err error
 		return nil, err
 	}
 	seen := make(map[kstate.RouteKey]kstate.Route, len(m.routes))
-	if err := k.Routes(ctx, func(r kstate.Route) { seen[r.RouteKey] = r }); err != nil {
+	if err := k.Routes(ctx, func(r kstate.Route) error { seen[r.RouteKey] = r; return nil }); err != nil {
 		return nil, err
 	}
 	m.rules = rules

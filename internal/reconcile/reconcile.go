@@ -15,7 +15,7 @@ import (
 // Kernel is the routing part of the kernel.
 type Kernel interface {
 	Nexthops(context.Context) ([]kstate.Nexthop, error)
-	Routes(context.Context, func(kstate.Route)) error
+	Routes(context.Context, func(kstate.Route) error) error
 	Rules(context.Context) ([]kstate.Rule, error)
 	Apply(context.Context, []kstate.Change) []kstate.Failure
 	Sysctl(key string) (string, error)
@@ -44,7 +44,7 @@ type Reconciler struct {
 	log      *slog.Logger
 	note     func(Note)
 	every    time.Duration
-	retry    time.Duration
+	retry    time.Duration // after the first refusal; doubles up to every
 
 	// mu guards inbox and hinted, which Submit and Hint fill while a batch is being written; without it batches would be lost.
 	mu     sync.Mutex
@@ -81,7 +81,7 @@ type SysctlStatus struct {
 // New returns a reconciler that compares everything each period. note is called from its goroutine and must not block.
 func New(k Kernel, f Firewall, every time.Duration, log *slog.Logger, note func(Note)) *Reconciler {
 	r := &Reconciler{
-		kernel: k, firewall: f, log: log, note: note, every: every, retry: time.Second,
+		kernel: k, firewall: f, log: log, note: note, every: every, retry: 20 * time.Millisecond,
 		wake: make(chan struct{}, 1), model: newModel(),
 	}
 	r.status.Store(&Status{})
@@ -129,7 +129,8 @@ const hintPause = 50 * time.Millisecond
 func (r *Reconciler) Run(ctx context.Context) error {
 	compare := time.NewTimer(r.every)
 	defer compare.Stop()
-	again := time.NewTimer(r.retry)
+	pause := r.retry
+	again := time.NewTimer(pause)
 	again.Stop()
 	defer again.Stop()
 	done := ctx.Done()
@@ -151,8 +152,11 @@ func (r *Reconciler) Run(ctx context.Context) error {
 			compare.Reset(hintPause)
 		}
 		ok := r.turn(work)
-		if !ok {
-			again.Reset(r.retry)
+		if ok {
+			pause = r.retry
+		} else {
+			again.Reset(pause)
+			pause = min(2*pause, r.every)
 		}
 		r.publish()
 		if stop {

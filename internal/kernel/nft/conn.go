@@ -10,6 +10,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"bothways/internal/kernel/namespace"
 )
 
 const (
@@ -30,9 +32,9 @@ type Handle struct {
 
 // Open prepares a handle for the network namespace of the calling thread.
 func Open() (*Handle, error) {
-	ns, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	ns, err := namespace.Open()
 	if err != nil {
-		return nil, fmt.Errorf("nftables: open own network namespace: %w", err)
+		return nil, fmt.Errorf("nftables: %w", err)
 	}
 	return &Handle{ns: ns}, nil
 }
@@ -47,7 +49,7 @@ func (h *Handle) with(ctx context.Context, fn func(*netlink.Conn) error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxTime)
 	defer cancel()
-	c, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: h.ns})
+	c, err := namespace.Dial(h.ns, unix.NETLINK_NETFILTER, 0)
 	if err != nil {
 		return err
 	}

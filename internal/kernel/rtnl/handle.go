@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"bothways/internal/kernel/namespace"
 )
 
 // Handle speaks rtnetlink in one network namespace. It is safe for concurrent use.
@@ -24,9 +26,9 @@ type Handle struct {
 
 // Open opens sockets in the network namespace of the calling thread.
 func Open() (*Handle, error) {
-	ns, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	ns, err := namespace.Open()
 	if err != nil {
-		return nil, fmt.Errorf("rtnetlink: open own network namespace: %w", err)
+		return nil, fmt.Errorf("rtnetlink: %w", err)
 	}
 	h := &Handle{ns: ns}
 	if h.writer, err = dial(h.ns, unix.NETLINK_ROUTE, 0); err == nil {

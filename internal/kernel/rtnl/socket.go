@@ -7,6 +7,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"bothways/internal/kernel/namespace"
 )
 
 const (
@@ -27,7 +29,7 @@ type socket struct {
 
 // dial opens a socket in the namespace ns. pid 0 lets the kernel choose the port.
 func dial(ns int, family int, pid uint32) (*socket, error) {
-	conn, err := netlink.Dial(family, &netlink.Config{NetNS: ns, PID: pid})
+	conn, err := namespace.Dial(ns, family, pid)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"bothways/internal/kernel/namespace"
 )
 
 // sysctlPath turns a key into a file name, as sysctl(8) does: whichever of '.' and '/' comes first separates, and the
@@ -39,7 +41,7 @@ func (h *Handle) Sysctl(key string) (string, error) {
 		return "", err
 	}
 	var b []byte
-	err = h.inside(func() (err error) {
+	err = namespace.Do(h.ns, func() (err error) {
 		b, err = os.ReadFile(path)
 		return err
 	})
@@ -53,7 +55,7 @@ func (h *Handle) SetSysctl(key, value string) error {
 	if err != nil {
 		return err
 	}
-	return sysctlError(key, h.inside(func() error {
+	return sysctlError(key, namespace.Do(h.ns, func() error {
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err != nil {
 			return err

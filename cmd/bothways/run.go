@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bothways/internal/api"
+	v1 "bothways/internal/api/v1"
+	"bothways/internal/config"
+	"bothways/internal/engine"
+	"bothways/internal/kernel/nft"
+	"bothways/internal/kernel/rtnl"
+	"bothways/internal/linkwatch"
+	"bothways/internal/nat"
+	"bothways/internal/reconcile"
+	"bothways/internal/route"
+)
+
+func runCommand() *cobra.Command {
+	file, verbose := "", false
+	cmd := &cobra.Command{
+		Use:   "run -c FILE",
+		Short: "Run the daemon",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			level := slog.LevelInfo
+			if verbose {
+				level = slog.LevelDebug
+			}
+			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+			return run(cmd.Context(), file, log)
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", "", "the configuration")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log more")
+	if err := cmd.MarkFlagRequired("config"); err != nil {
+		panic("bothways: " + err.Error())
+	}
+	return cmd
+}
+
+// compareEvery is how often the whole kernel state is read and compared.
+const compareEvery = 30 * time.Second
+
+// run starts everything, waits for a reason to stop, and stops it in order.
+func run(ctx context.Context, file string, log *slog.Logger) error {
+	c, warnings, err := loadToRun(file)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		log.Warn("configuration: " + w.String())
+	}
+	release, err := lock()
+	if err != nil {
+		return err
+	}
+	defer release()
+	d, err := newDaemon(ctx, c, file, log)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	if err := dropPrivileges(); err != nil {
+		log.Warn("running with more privileges than needed", "error", err)
+	}
+	return d.run(ctx)
+}
+
+type daemon struct {
+	file    string
+	cfg     *config.Config
+	log     *slog.Logger
+	rtnl    *rtnl.Handle
+	nft     *nft.Handle
+	engine  *engine.Engine
+	speaker *speaker
+	watcher *linkwatch.Watcher
+	loop    *reconcile.Reconciler
+	sink    linkSink
+	stop    chan v1.Stop
+
+	engineCtx, loopCtx, sessionCtx context.Context
+	endEngine, endLoop, endSession context.CancelFunc
+}
+
+func newDaemon(ctx context.Context, c *config.Config, file string, log *slog.Logger) (*daemon, error) {
+	d := &daemon{file: file, cfg: c, log: log, stop: make(chan v1.Stop, 1)}
+	d.engineCtx, d.endEngine = context.WithCancel(ctx)
+	d.loopCtx, d.endLoop = context.WithCancel(ctx)
+	d.sessionCtx, d.endSession = context.WithCancel(ctx)
+	var err error
+	if d.rtnl, err = rtnl.Open(); err != nil {
+		return nil, err
+	}
+	if missing, err := d.rtnl.Features(ctx); err != nil {
+		return nil, err
+	} else if len(missing) > 0 {
+		return nil, fmt.Errorf("this kernel lacks what the edge needs: %v", missing)
+	}
+	if d.nft, err = nft.Open(); err != nil {
+		return nil, err
+	}
+	d.loop = reconcile.New(d.rtnl, d.nft, compareEvery, log, d.note)
+	found, err := d.adopt(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, gateways, err := linkwatch.Read(ctx, d.rtnl)
+	if err != nil {
+		return nil, err
+	}
+	d.sink = linkSink{d.tell}
+	d.watcher = linkwatch.New(d.rtnl, d.sink, log)
+	d.speaker = newSpeaker(d.sessionCtx, log, d.tell)
+	d.engine = engine.New(c, found, interfacesEvent(all, gateways), engine.Deps{
+		Speaker: d.speaker, Kernel: d.loop, Watch: watchSet{d.watcher}, Log: log,
+	})
+	return d, nil
+}
+
+// adopt reads what an earlier daemon left in the kernel.
+func (d *daemon) adopt(ctx context.Context) (engine.Adopted, error) {
+	found := engine.Adopted{Numbers: map[string]route.Link{}}
+	numbers, err := d.nft.Marks(ctx, nat.NumbersMap)
+	if err != nil {
+		return found, err
+	}
+	for name, n := range numbers {
+		if n > 0 && n < 256 {
+			found.Numbers[name] = route.Link(n)
+		}
+	}
+	found.Objects, found.Routes, err = d.loop.Adopt(ctx)
+	return found, err
+}
+
+// tell hands the engine an event, until the engine ends.
+func (d *daemon) tell(e engine.Event) { d.engine.Tell(d.engineCtx, e) }
+
+// note takes what the reconciler has to say.
+func (d *daemon) note(n reconcile.Note) {
+	if n.Kind == "applied" {
+		d.tell(engine.Applied{Sequence: n.Sequence, At: n.Time})
+		return
+	}
+	d.tell(engine.Happened{At: n.Time, Kind: n.Kind, Subject: "kernel", Text: n.Text})
+}
+
+func (d *daemon) close() {
+	d.endSession()
+	d.endEngine()
+	d.endLoop()
+	d.nft.Close()
+	d.rtnl.Close()
+}
+
+func (d *daemon) run(ctx context.Context) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+	failed := make(chan error, 8)
+	var engines, loops, others sync.WaitGroup
+	start := func(wg *sync.WaitGroup, f func() error) {
+		wg.Go(func() {
+			if err := f(); err != nil {
+				failed <- err
+			}
+		})
+	}
+	start(&loops, func() error { return d.loop.Run(d.loopCtx) })
+	start(&engines, func() error { return d.engine.Run(d.engineCtx) })
+	start(&others, func() error {
+		return d.rtnl.Watch(d.engineCtx, func(e rtnl.Event) { kernelEvent(e, d.sink, d.watcher, d.loop) })
+	})
+	start(&others, func() error { return d.watcher.Run(d.engineCtx) })
+	start(&others, func() error { return d.speaker.listener.Run(d.sessionCtx) })
+	start(&others, func() error { return api.Serve(d.engineCtx, d.cfg.API.Socket, d.apiDeps()) })
+	d.log.Info("running", "site", d.cfg.Site, "version", thisVersion().Version)
+
+	var stop v1.Stop
+	var err error
+wait:
+	for {
+		select {
+		case <-ctx.Done():
+			break wait
+		case err = <-failed:
+			break wait
+		case stop = <-d.stop:
+			break wait
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				break wait
+			}
+			if err := d.reload(ctx); err != nil {
+				d.log.Error("configuration not taken, the old one stays", "error", err)
+			}
+		}
+	}
+	d.end(stop, &engines, &loops)
+	others.Wait()
+	return err
+}
+
+// end stops in this order: first what decides, so that the end of the sessions takes no route away; then the kernel's
+// last changes; then the sessions, with a word to the neighbors.
+func (d *daemon) end(stop v1.Stop, engines, loops *sync.WaitGroup) {
+	d.log.Info("stopping", "withdraw", stop.Withdraw)
+	if stop.Withdraw {
+		reply := make(chan struct{})
+		d.tell(engine.Withdraw{Reply: reply})
+		select {
+		case <-reply:
+		case <-d.engineCtx.Done():
+		}
+	}
+	d.endEngine()
+	engines.Wait()
+	d.endLoop()
+	loops.Wait()
+	text := stop.Message
+	if text == "" {
+		text = "site " + d.cfg.Site + " stops"
+	}
+	d.speaker.Shutdown(text)
+	d.endSession()
+}
+
+// reload replaces the configuration, or says why the old one stays.
+func (d *daemon) reload(ctx context.Context) error {
+	c, warnings, err := loadToRun(d.file)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		d.log.Warn("configuration: " + w.String())
+	}
+	if c.API.Socket != d.cfg.API.Socket || c.Mark != d.cfg.Mark || c.Site != d.cfg.Site {
+		return errors.New(d.file + ": site, mark and api.socket cannot change while the daemon runs: restart it")
+	}
+	return d.engine.Reload(ctx, c)
+}
+
+func (d *daemon) apiDeps() api.Deps {
+	return api.Deps{
+		Engine: d.engine, Kernel: d.loop.Status, Sessions: d.speaker.Sessions, Counters: d.nft.Counters,
+		Reload: d.reload, Version: thisVersion(), Log: d.log,
+		Stop: func(s v1.Stop) {
+			select {
+			case d.stop <- s:
+			default:
+			}
+		},
+	}
+}

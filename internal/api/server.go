@@ -1,0 +1,171 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	v1 "bothways/internal/api/v1"
+	"bothways/internal/engine"
+	"bothways/internal/kstate"
+	"bothways/internal/reconcile"
+	"bothways/internal/route"
+)
+
+// Deps are what is shown.
+type Deps struct {
+	Engine   *engine.Engine
+	Kernel   func() reconcile.Status
+	Sessions func() []v1.Session
+	Counters func(context.Context) (map[string]kstate.Counter, error)
+	Reload   func(context.Context) error
+	Stop     func(v1.Stop)
+	Version  v1.Version
+	Log      *slog.Logger
+}
+
+// Serve answers on a unix socket that only its owner may open, until the context ends. A socket that a dead daemon left
+// is replaced.
+func Serve(ctx context.Context, socket string, d Deps) error {
+	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("api: %w", err)
+	}
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "unix", socket)
+	if err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	if err := os.Chmod(socket, 0o600); err != nil {
+		ln.Close()
+		return fmt.Errorf("api: %w", err)
+	}
+	srv := &http.Server{Handler: handler(d), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 1 << 14}
+	defer context.AfterFunc(ctx, func() {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = srv.Shutdown(stop)
+	})()
+	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("api: %w", err)
+	}
+	return nil
+}
+
+func handler(d Deps) http.Handler {
+	s := server{d}
+	mux := http.NewServeMux()
+	get := func(path string, answer func(*http.Request) (any, error)) {
+		mux.HandleFunc("GET /v1/"+path, func(w http.ResponseWriter, r *http.Request) { s.write(w, answer, r) })
+	}
+	get("version", func(*http.Request) (any, error) { return d.Version, nil })
+	get("status", s.status)
+	get("paths", s.paths)
+	get("links", s.links)
+	get("sessions", s.sessions)
+	get("routes", s.routes)
+	get("rankings", s.rankings)
+	get("nat", s.nat)
+	get("events", s.events)
+	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
+		s.write(w, func(r *http.Request) (any, error) { return struct{}{}, d.Reload(r.Context()) }, r)
+	})
+	mux.HandleFunc("POST /v1/stop", func(w http.ResponseWriter, r *http.Request) {
+		s.write(w, func(r *http.Request) (any, error) {
+			var stop v1.Stop
+			if err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 1<<12)).Decode(&stop); err != nil {
+				return nil, badRequest{err}
+			}
+			d.Stop(stop)
+			return struct{}{}, nil
+		}, r)
+	})
+	return mux
+}
+
+type server struct{ Deps }
+
+// badRequest is the asker's fault.
+type badRequest struct{ error }
+
+func (s server) write(w http.ResponseWriter, answer func(*http.Request) (any, error), r *http.Request) {
+	body, err := answer(r)
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		status := http.StatusInternalServerError
+		if errors.As(err, &badRequest{}) {
+			status = http.StatusBadRequest
+		}
+		w.WriteHeader(status)
+		body = v1.Problem{Error: err.Error()}
+	}
+	if err := json.NewEncoder(w).Encode(body); err != nil {
+		s.Log.Debug("client went away", "error", err)
+	}
+}
+
+// maxRoutes bounds one answer; a client asks for more with after.
+const maxRoutes = 1000
+
+func (s server) routes(r *http.Request) (any, error) {
+	q := r.URL.Query()
+	filter := engine.RouteFilter{Rejected: q.Get("rejected") == "true", Link: q.Get("link"), Limit: maxRoutes}
+	if text := q.Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > maxRoutes {
+			return nil, badRequest{fmt.Errorf("limit: want 1 to %d, found %q", maxRoutes, text)}
+		}
+		filter.Limit = n
+	}
+	for name, to := range map[string]*netip.Prefix{"prefix": &filter.Prefix, "after": &filter.After} {
+		if text := q.Get(name); text != "" {
+			p, err := ParseDestination(text)
+			if err != nil {
+				return nil, badRequest{fmt.Errorf("%s: %w", name, err)}
+			}
+			*to = p
+		}
+	}
+	family := route.IPv4
+	switch {
+	case filter.Prefix.IsValid():
+		family = route.FamilyOf(filter.Prefix.Addr())
+	case q.Get("family") == "ipv6":
+		family = route.IPv6
+	}
+	var out v1.Routes
+	err := s.Engine.Query(r.Context(), func(v *engine.View) {
+		found, more := v.Routes(family, filter)
+		out.More, out.Routes = more, make([]v1.Route, 0, len(found))
+		for _, f := range found {
+			out.Routes = append(out.Routes, viewRoute(f))
+		}
+		if filter.Prefix.IsValid() {
+			a := viewAnswer(v.Answer(filter.Prefix))
+			out.Answer = &a
+		}
+	})
+	return out, err
+}
+
+// ParseDestination reads a prefix, or an address as the prefix of only itself.
+func ParseDestination(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, fmt.Errorf("want a prefix or an address, found %q", s)
+	}
+	return p.Masked(), nil
+}

@@ -1,0 +1,195 @@
+package v1
+
+import "time"
+
+// Version of the daemon.
+type Version struct {
+	Version string `json:"version"`
+	Go      string `json:"go"`
+}
+
+// Path is a named way out.
+type Path struct {
+	Name     string   `json:"name"`
+	Provider string   `json:"provider"`
+	Peering  string   `json:"peering,omitempty"`
+	Capacity uint64   `json:"capacity,omitempty"` // bits a second
+	Links    []string `json:"links"`
+	State    string   `json:"state"` // up, degraded, down
+	Accepted int      `json:"accepted"`
+	Announce []string `json:"announce"`
+	Prepend  int      `json:"prepend,omitempty"`
+}
+
+// Link is a link in one address family.
+type Link struct {
+	Name      string    `json:"name"`
+	Path      string    `json:"path"`
+	Number    int       `json:"number"`
+	Interface string    `json:"interface"`
+	Family    string    `json:"family"`
+	Address   string    `json:"address,omitempty"`
+	Neighbor  string    `json:"neighbor"`
+	State     string    `json:"state"` // up, down
+	Carrier   string    `json:"carrier"`
+	Reachable string    `json:"reachable"` // what is known of the neighbor
+	BGP       string    `json:"bgp"`       // established, stale, down, none
+	Received  int       `json:"received"`
+	Accepted  int       `json:"accepted"`
+	Stale     int       `json:"stale"`
+	Since     time.Time `json:"since"`
+}
+
+// Session is a BGP session.
+type Session struct {
+	Link         string    `json:"link"`
+	Family       string    `json:"family"`
+	Neighbor     string    `json:"neighbor"`
+	ASN          uint32    `json:"asn"`
+	State        string    `json:"state"`
+	Since        time.Time `json:"since"`
+	RouterID     string    `json:"router_id,omitempty"`
+	Hold         string    `json:"hold,omitempty"`
+	Capabilities []string  `json:"capabilities"`
+	Received     int       `json:"received"`
+	Accepted     int       `json:"accepted"`
+	Announced    int       `json:"announced"`
+	UpdatesIn    uint64    `json:"updates_in"`
+	UpdatesOut   uint64    `json:"updates_out"`
+	Established  int       `json:"established"` // times
+	LastError    string    `json:"last_error,omitempty"`
+}
+
+// Route is a route that a link learned.
+type Route struct {
+	Prefix      string   `json:"prefix"`
+	Link        string   `json:"link"`
+	Tier        int      `json:"tier"` // 1: in use while it lives; 0: rejected
+	Preference  uint32   `json:"preference,omitempty"`
+	Path        string   `json:"path"`
+	Origin      string   `json:"origin,omitempty"`
+	NextHop     string   `json:"next_hop,omitempty"`
+	MED         uint32   `json:"med"`
+	Communities []string `json:"communities"`
+	Large       []string `json:"large_communities,omitempty"`
+	Static      bool     `json:"static,omitempty"`
+	Stale       bool     `json:"stale,omitempty"`
+	Rejected    string   `json:"rejected,omitempty"` // why
+	Decided     string   `json:"decided,omitempty"`  // the step that put it behind the one before
+}
+
+// Routes is a page of routes.
+type Routes struct {
+	Routes []Route `json:"routes"`
+	More   bool    `json:"more"` // ask again with after
+	// Answer says what the prefix that was asked for is sent by.
+	Answer *Answer `json:"answer,omitempty"`
+}
+
+// Answer is what a destination is sent by.
+type Answer struct {
+	Match   string     `json:"match,omitempty"`
+	Steer   string     `json:"steer,omitempty"`
+	Tiers   [][]string `json:"tiers"`
+	Outcome string     `json:"outcome"`
+	Using   []string   `json:"using"`
+}
+
+// Ranking is a ranking in use.
+type Ranking struct {
+	Family  string     `json:"family"`
+	Group   uint32     `json:"group"` // id of the kernel's nexthop group
+	Tiers   [][]string `json:"tiers"`
+	Drop    bool       `json:"drop,omitempty"`
+	Routes  int        `json:"routes"` // kernel routes on it
+	Outcome string     `json:"outcome"`
+	Using   []string   `json:"using"`
+}
+
+// Steer is a destination of a steer rule.
+type Steer struct {
+	Rule string `json:"rule"`
+	To   string `json:"to"`
+	Answer
+}
+
+// Rankings are the rankings and the steer rules.
+type Rankings struct {
+	Rankings []Ranking `json:"rankings"`
+	Steer    []Steer   `json:"steer"`
+}
+
+// NAT is the translation of one inside network on one path.
+type NAT struct {
+	Path    string `json:"path"`
+	Network string `json:"network"`
+	To      string `json:"to"`
+	Kind    string `json:"kind"` // pool, interface, prefix, none
+}
+
+// Guard is a counter of what the data plane refused.
+type Guard struct {
+	Name    string `json:"name"`
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+}
+
+// Translation is all of NAT.
+type Translation struct {
+	NAT    []NAT   `json:"nat"`
+	Guards []Guard `json:"guards"`
+}
+
+// Event is an entry of the journal.
+type Event struct {
+	At      time.Time `json:"at"`
+	Kind    string    `json:"kind"`
+	Subject string    `json:"subject"`
+	Text    string    `json:"text"`
+}
+
+// Kernel is how the kernel agrees with what is wanted.
+type Kernel struct {
+	Mode      string    `json:"mode"`
+	Agrees    bool      `json:"agrees"`
+	Compared  time.Time `json:"compared"`
+	Routes    int       `json:"routes"`
+	Pending   int       `json:"pending"`
+	Nexthops  int       `json:"nexthops"`
+	Rules     int       `json:"rules"`
+	Repaired  int       `json:"repaired"`
+	Refused   int       `json:"refused"`
+	LastError string    `json:"last_error,omitempty"`
+	Sysctls   []Sysctl  `json:"sysctls"`
+}
+
+// Sysctl is a setting that the edge needs.
+type Sysctl struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+	State string `json:"state"`
+}
+
+// Status is the daemon at a glance.
+type Status struct {
+	Site     string    `json:"site"`
+	At       time.Time `json:"at"`
+	Mode     string    `json:"mode"`
+	Waiting  int       `json:"waiting"` // sessions that a restart waits for
+	Prefixes struct {
+		IPv4 int `json:"ipv4"`
+		IPv6 int `json:"ipv6"`
+	} `json:"prefixes"`
+	Kernel Kernel `json:"kernel"`
+}
+
+// Stop asks the daemon to end.
+type Stop struct {
+	Withdraw bool   `json:"withdraw"`
+	Message  string `json:"message,omitempty"` // for the neighbors
+}
+
+// Problem is the body of an answer that is an error.
+type Problem struct {
+	Error string `json:"error"`
+}

@@ -1,0 +1,203 @@
+package linkwatch
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"bothways/internal/kstate"
+	"bothways/internal/route"
+)
+
+// Kernel is what is asked.
+type Kernel interface {
+	Interfaces(context.Context) ([]kstate.Interface, error)
+	Gateway(ctx context.Context, index int, f route.Family) (netip.Addr, bool, error)
+	Poke(index int) (carrier bool, err error)
+	ProbeNeighbor(index int, a netip.Addr) error
+	Neighbor(index int, a netip.Addr) (kstate.Neighbor, error)
+}
+
+// Sink takes what was seen. Its methods may block for as long as the engine is behind.
+type Sink interface {
+	Interfaces(all []kstate.Interface, gateways map[int][2]netip.Addr)
+	Carrier(index int, carrier bool)
+	Neighbor(n kstate.Neighbor)
+}
+
+// Watched is a link.
+type Watched struct {
+	Index     int // 0: missing
+	Neighbors []netip.Addr
+	// Automatic: others set its gateways up, at any time and without a word, so that everything is read again often.
+	Automatic bool
+}
+
+// Periods. Without being asked the kernel handles carrier events of network cards at most once a second.
+const (
+	carrierEvery  = 10 * time.Millisecond
+	neighborEvery = time.Second
+	settle        = 20 * time.Millisecond
+	rereadEvery   = 30 * time.Second
+)
+
+// Watcher is the loop.
+type Watcher struct {
+	kernel Kernel
+	sink   Sink
+	log    *slog.Logger
+	reread chan struct{}
+
+	mu      sync.Mutex // guards watched, which the engine replaces while the loops read it
+	watched []Watched
+}
+
+// New returns a watcher that does nothing before Run.
+func New(k Kernel, s Sink, log *slog.Logger) *Watcher {
+	return &Watcher{kernel: k, sink: s, log: log, reread: make(chan struct{}, 1)}
+}
+
+// Set says which links matter.
+func (w *Watcher) Set(links []Watched) {
+	w.mu.Lock()
+	w.watched = links
+	w.mu.Unlock()
+}
+
+func (w *Watcher) links() []Watched {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.watched
+}
+
+// Reread has all interfaces read soon: a hint of the kernel, or a reason to doubt.
+func (w *Watcher) Reread() {
+	select {
+	case w.reread <- struct{}{}:
+	default:
+	}
+}
+
+// Read reads all interfaces, and the default gateways that others set up on them.
+func Read(ctx context.Context, k Kernel) ([]kstate.Interface, map[int][2]netip.Addr, error) {
+	all, err := k.Interfaces(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	gateways := map[int][2]netip.Addr{}
+	for _, in := range all {
+		var pair [2]netip.Addr
+		for i, f := range route.Families() {
+			if a, ok, err := k.Gateway(ctx, in.Index, f); err == nil && ok {
+				pair[i] = a
+			}
+		}
+		if pair[0].IsValid() || pair[1].IsValid() {
+			gateways[in.Index] = pair
+		}
+	}
+	return all, gateways, nil
+}
+
+// Run works until the context ends.
+func (w *Watcher) Run(ctx context.Context) error {
+	var loops sync.WaitGroup
+	loops.Go(func() { w.carriers(ctx) })
+	loops.Go(func() { w.neighbors(ctx) })
+	loops.Go(func() { w.interfaces(ctx) })
+	loops.Wait()
+	return nil
+}
+
+func (w *Watcher) carriers(ctx context.Context) {
+	tick := time.NewTicker(carrierEvery)
+	defer tick.Stop()
+	last := map[int]bool{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, l := range w.links() {
+			if l.Index == 0 {
+				continue
+			}
+			carrier, err := w.kernel.Poke(l.Index)
+			if err != nil {
+				delete(last, l.Index)
+				w.Reread()
+				continue
+			}
+			if was, ok := last[l.Index]; !ok || was != carrier {
+				last[l.Index] = carrier
+				w.sink.Carrier(l.Index, carrier)
+				if carrier && ok {
+					w.probe(l)
+				}
+			}
+		}
+	}
+}
+
+func (w *Watcher) probe(l Watched) {
+	for _, a := range l.Neighbors {
+		// An error here is a missing interface, which the other loops see too.
+		_ = w.kernel.ProbeNeighbor(l.Index, a)
+	}
+}
+
+func (w *Watcher) neighbors(ctx context.Context) {
+	tick := time.NewTicker(neighborEvery)
+	defer tick.Stop()
+	for {
+		for _, l := range w.links() {
+			for _, a := range l.Neighbors {
+				if l.Index == 0 {
+					continue
+				}
+				if n, err := w.kernel.Neighbor(l.Index, a); err == nil {
+					w.sink.Neighbor(n)
+				}
+			}
+			if l.Index != 0 {
+				w.probe(l)
+			}
+			if l.Automatic {
+				w.Reread()
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (w *Watcher) interfaces(ctx context.Context) {
+	pause := rereadEvery
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.reread:
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(settle):
+			}
+		case <-time.After(pause):
+		}
+		all, gateways, err := Read(ctx, w.kernel)
+		if err != nil {
+			w.log.Warn("cannot read interfaces, trying again", "error", err)
+			pause = time.Second
+			continue
+		}
+		pause = rereadEvery
+		w.sink.Interfaces(all, gateways)
+	}
+}
