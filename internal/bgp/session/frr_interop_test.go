@@ -222,10 +222,13 @@ func TestFRRShutdownMessages(t *testing.T) {
 	four.up(t)
 	six.up(t)
 	four.Shutdown("moving to the new rack")
-	f.says([]string{"moving to the new rack"}, f.vtyshArgs("show bgp neighbors "+our4)...)
+	eventually(t, "FRR logs our message", 10*time.Second, func() (bool, string) {
+		got := f.p.output.String()
+		return strings.Contains(got, "moving to the new rack"), got
+	})
 	f.vtysh("conf t", "router bgp 64601", "neighbor "+our6+" shutdown message see you at 3")
 	six.hears(t, "see you at 3")
-	f.vtysh("conf t", "router bgp 64601", "no neighbor "+our6+" shutdown message", "no neighbor "+our6+" shutdown")
+	f.vtysh("conf t", "router bgp 64601", "no neighbor "+our6+" shutdown")
 	eventually(t, "comes back", 15*time.Second, func() (bool, string) {
 		return six.Status().Phase == fsm.Established, fmt.Sprintf("%+v", six.Status())
 	})
