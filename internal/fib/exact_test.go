@@ -1,0 +1,121 @@
+package fib
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"bothways/internal/kstate"
+	"bothways/internal/policy"
+	"bothways/internal/rib"
+	"bothways/internal/route"
+)
+
+// TestKernelAgrees holds, on random tables with steer rules and for every set of dead links, that a longest match over
+// the routes as the kernel would hold them sends a destination where the model says: compressed and uncompressed alike.
+func TestKernelAgrees(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const links = 4
+		table := rib.NewTable(route.IPv4)
+		var steer []Steer
+		for i := range rapid.IntRange(0, 3).Draw(t, "rules") {
+			use := [][]route.LinkSet{{route.NewLinkSet(route.Link(1 + i%links))}, {route.NewLinkSet(3, 4)}}
+			steer = append(steer, Steer{To: []netip.Prefix{drawPrefix(t)}, Use: use, Drop: rapid.Bool().Draw(t, "drop")})
+		}
+		for l := range links {
+			table.SetLink(route.Link(l+1), rib.LinkParams{Path: l / 2, Order: l % 2, Preference: 100, Static: 50})
+		}
+		fibs := []*FIB{
+			New(route.IPv4, Params{Compress: true, Steer: steer}, table),
+			New(route.IPv4, Params{Steer: steer}, table),
+		}
+		kernels := []kernel{{}, {}}
+		open := policy.NewImport(policy.Params{Accept: policy.Accept{All: true}, NeighborAS: 1, AnyNextHop: true})
+		attrs := []*route.Attrs{{Path: route.SequencePath(1)}, {Path: route.SequencePath(1, 2)}}
+		for range rapid.IntRange(1, 5).Draw(t, "batches") {
+			for range rapid.IntRange(1, 10).Draw(t, "changes") {
+				u := route.Update{Family: route.IPv4}
+				if rapid.IntRange(0, 3).Draw(t, "withdraw") == 0 {
+					u.Withdrawn = []netip.Prefix{drawPrefix(t)}
+				} else {
+					u.Announced, u.Attrs = []netip.Prefix{drawPrefix(t)}, rapid.SampledFrom(attrs).Draw(t, "attrs")
+				}
+				table.Apply(route.Link(rapid.IntRange(1, links).Draw(t, "link")), open, u, 0)
+			}
+			table.Commit(func(c rib.Change) {
+				for i, f := range fibs {
+					f.Change(c, kernels[i].apply)
+				}
+			})
+			for dead := range 1 << links {
+				s := State{Present: route.NewLinkSet(1, 2, 3, 4)}
+				for l := range links {
+					if dead&(1<<l) != 0 {
+						s.Dead.Add(route.Link(l + 1))
+					}
+				}
+				for i, f := range fibs {
+					f.Small(s, kernels[i].apply)
+					groups := f.Groups(s)
+					for range 3 {
+						dst := drawPrefix(t).Addr()
+						want := f.Lookup(netip.PrefixFrom(dst, 32), s).Now
+						got := kernels[i].lookup(dst, groups)
+						slices.Sort(want.Links)
+						if !slices.Equal(got, want.Links) {
+							t.Fatalf("compress %v: %s with dead %v goes by %v, want %v (%v)", i == 0, dst, s.Dead.Links(), got, want.Links, want.Outcome)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+func drawPrefix(t *rapid.T) netip.Prefix {
+	bits := rapid.SampledFrom([]int{0, 8, 9, 10, 16, 32}).Draw(t, "bits")
+	addr := netip.AddrFrom4([4]byte{10, byte(rapid.SampledFrom([]int{0, 64, 128, 192}).Draw(t, "b")), 0, byte(rapid.IntRange(0, 1).Draw(t, "d"))})
+	return netip.PrefixFrom(addr, bits).Masked()
+}
+
+// kernel is our table as the kernel looks it up: longest prefix, then lowest metric.
+type kernel map[kstate.RouteKey]kstate.Route
+
+func (k kernel) apply(c kstate.RouteChange) {
+	if c.Delete {
+		delete(k, c.Route.RouteKey)
+	} else {
+		k[c.Route.RouteKey] = c.Route
+	}
+}
+
+func (k kernel) lookup(dst netip.Addr, groups []kstate.Nexthop) []route.Link {
+	var best *kstate.Route
+	for _, r := range k {
+		if r.Table != kstate.Table || !r.Prefix.Contains(dst) {
+			continue
+		}
+		if r.Type == kstate.Unicast && !slices.ContainsFunc(groups, func(g kstate.Nexthop) bool { return g.ID == r.Nexthop }) {
+			continue // the kernel has no group without members, and no route on one
+		}
+		if best == nil || r.Prefix.Bits() > best.Prefix.Bits() || r.Prefix.Bits() == best.Prefix.Bits() && r.Metric < best.Metric {
+			best = &r
+		}
+	}
+	if best == nil || best.Type != kstate.Unicast {
+		return nil
+	}
+	var out []route.Link
+	for _, g := range groups {
+		if g.ID == best.Nexthop {
+			for _, m := range g.Members {
+				l, _, _ := LinkOf(m.ID)
+				out = append(out, l)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,256 @@
+package fib
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"bothways/internal/kstate"
+	"bothways/internal/policy"
+	"bothways/internal/rib"
+	"bothways/internal/route"
+)
+
+// site is a table with the circuit's links 1 and 2, isp-a as 3 and isp-b as 4, and what the kernel would hold.
+type site struct {
+	t     *testing.T
+	table *rib.Table
+	fib   *FIB
+	have  map[kstate.RouteKey]kstate.Route
+	state State
+}
+
+const (
+	primary   = route.Link(1)
+	secondary = route.Link(2)
+	ispA      = route.Link(3)
+	ispB      = route.Link(4)
+)
+
+func newSite(t *testing.T, p Params) *site {
+	s := &site{t: t, table: rib.NewTable(route.IPv4), have: map[kstate.RouteKey]kstate.Route{}}
+	s.table.SetLink(primary, rib.LinkParams{Path: 0, Order: 0, Preference: 150})
+	s.table.SetLink(secondary, rib.LinkParams{Path: 0, Order: 1, Preference: 150})
+	s.table.SetLink(ispA, rib.LinkParams{Path: 1, Preference: 100})
+	s.table.SetLink(ispB, rib.LinkParams{Path: 2, Preference: 100, Static: 50})
+	s.fib = New(route.IPv4, p, s.table)
+	s.state.Present = route.NewLinkSet(primary, secondary, ispA, ispB)
+	return s
+}
+
+func prefixes(list ...string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, p := range list {
+		out = append(out, netip.MustParsePrefix(p))
+	}
+	return out
+}
+
+func (s *site) announce(l route.Link, path int, list ...string) {
+	imp := policy.NewImport(policy.Params{Accept: policy.Accept{All: true}, NeighborAS: 1, AnyNextHop: true})
+	asns := make([]uint32, path)
+	for i := range asns {
+		asns[i] = uint32(1 + i)
+	}
+	s.table.Apply(l, imp, route.Update{Family: route.IPv4, Announced: prefixes(list...), Attrs: &route.Attrs{Path: route.SequencePath(asns...)}}, 0)
+}
+
+func (s *site) withdraw(l route.Link, list ...string) {
+	s.table.Apply(l, nil, route.Update{Family: route.IPv4, Withdrawn: prefixes(list...)}, 0)
+}
+
+// settle does what the engine does after a batch, and returns what changed.
+func (s *site) settle() []string {
+	var changes []string
+	emit := func(c kstate.RouteChange) {
+		old, had := s.have[c.Route.RouteKey]
+		switch {
+		case c.Delete && !had:
+			s.t.Errorf("deletes what is not there: %s", c.Route)
+		case !c.Delete && had && old == c.Route:
+			s.t.Errorf("puts what is there: %s", c.Route)
+		}
+		if c.Delete {
+			delete(s.have, c.Route.RouteKey)
+			changes = append(changes, "- "+s.print(c.Route))
+		} else {
+			s.have[c.Route.RouteKey] = c.Route
+			changes = append(changes, "+ "+s.print(c.Route))
+		}
+	}
+	s.table.Commit(func(c rib.Change) { s.fib.Change(c, emit) })
+	s.fib.Small(s.state, emit)
+	slices.Sort(changes)
+	return changes
+}
+
+// print writes a route with its ranking in the place of the group's id.
+func (s *site) print(r kstate.Route) string {
+	text := fmt.Sprintf("%s table %d metric %d", r.Prefix, r.Table, r.Metric)
+	if r.Type != kstate.Unicast {
+		return text + " " + r.Type.String()
+	}
+	for _, u := range s.fib.InUse() {
+		if u.ID == r.Nexthop {
+			return text + fmt.Sprintf(" via %v", u.Ranking.Tiers)
+		}
+	}
+	return text + fmt.Sprintf(" via unknown group %d", r.Nexthop)
+}
+
+func (s *site) main() []string {
+	var out []string
+	for _, r := range s.have {
+		if r.Table == kstate.Table {
+			out = append(out, s.print(r))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func expect(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s:\n got %s\nwant %s", what, strings.Join(got, "\n     "), strings.Join(want, "\n     "))
+	}
+}
+
+func TestMainTable(t *testing.T) {
+	s := newSite(t, Params{Compress: true, Blackholes: prefixes("198.51.100.64/28")})
+	s.announce(ispA, 1, "0.0.0.0/0", "9.0.0.0/8")
+	s.table.SetStatic(ispB, true)
+	s.announce(primary, 1, "4.0.0.0/8", "4.1.0.0/16")
+	s.announce(secondary, 1, "4.0.0.0/8")
+	s.settle()
+	expect(t, "start", s.main(),
+		"0.0.0.0/0 table 9800 metric 100 via [[3] [4]]",
+		"0.0.0.0/0 table 9800 metric 101 via [[3]]",
+		"0.0.0.0/0 table 9800 metric 102 via [[4]]",
+		"198.51.100.64/28 table 9800 metric 4294967294 blackhole",
+		"4.0.0.0/8 table 9800 metric 100 via [[1 2] [3] [4]]",
+		"4.1.0.0/16 table 9800 metric 100 via [[1] [2] [3] [4]]",
+		// 9.0.0.0/8 has the default's ranking and is left out.
+	)
+	s.withdraw(ispA, "0.0.0.0/0")
+	got := s.settle()
+	for _, line := range got {
+		if strings.Contains(line, "table 9803 ") {
+			got = slices.DeleteFunc(got, func(l string) bool { return l == line })
+		}
+	}
+	expect(t, "isp-a withdraws its default", s.main(),
+		"0.0.0.0/0 table 9800 metric 100 via [[4]]",
+		"0.0.0.0/0 table 9800 metric 101 via [[4]]",
+		"198.51.100.64/28 table 9800 metric 4294967294 blackhole",
+		"4.0.0.0/8 table 9800 metric 100 via [[1 2] [4]]",
+		"4.1.0.0/16 table 9800 metric 100 via [[1] [2] [4]]",
+		"9.0.0.0/8 table 9800 metric 100 via [[3] [4]]",
+	)
+	expect(t, "nothing new", s.settle())
+}
+
+func TestTablesOfLinks(t *testing.T) {
+	s := newSite(t, Params{Compress: true})
+	s.announce(ispA, 1, "0.0.0.0/0", "9.0.0.0/8")
+	s.announce(primary, 1, "4.0.0.0/8", "4.1.0.0/16", "5.1.0.0/16")
+	s.settle()
+	linkRoutes := func(l route.Link) []string {
+		var out []string
+		for _, r := range s.have {
+			if r.Table == kstate.Table+uint32(l) {
+				out = append(out, s.print(r))
+			}
+		}
+		slices.Sort(out)
+		return out
+	}
+	expect(t, "isp-a reaches everything by its default", linkRoutes(ispA), "0.0.0.0/0 table 9803 metric 100 via [[3]]")
+	expect(t, "the circuit's minimal cover", linkRoutes(primary),
+		"4.0.0.0/8 table 9801 metric 100 via [[1]]", "5.1.0.0/16 table 9801 metric 100 via [[1]]")
+	s.withdraw(primary, "4.0.0.0/8")
+	s.settle()
+	expect(t, "without the cover", linkRoutes(primary),
+		"4.1.0.0/16 table 9801 metric 100 via [[1]]", "5.1.0.0/16 table 9801 metric 100 via [[1]]")
+}
+
+func TestPin(t *testing.T) {
+	pin := Steer{Name: "vpn", To: prefixes("4.1.0.7/32"), Drop: true,
+		Use: [][]route.LinkSet{{route.NewLinkSet(ispA)}, {route.NewLinkSet(ispB)}}}
+	s := newSite(t, Params{Compress: true, Steer: []Steer{pin}})
+	s.announce(ispA, 1, "0.0.0.0/0")
+	s.table.SetStatic(ispB, true)
+	s.announce(primary, 1, "4.0.0.0/8", "4.1.0.7/32")
+	s.settle()
+	pinned := func() []string {
+		return slices.DeleteFunc(s.main(), func(l string) bool { return !strings.HasPrefix(l, "4.1.0.7/32") })
+	}
+	expect(t, "the circuit announces the very address", pinned(),
+		"4.1.0.7/32 table 9800 metric 100 via [[3] [4]]",
+		"4.1.0.7/32 table 9800 metric 1000 blackhole",
+		"4.1.0.7/32 table 9800 metric 101 via [[3]]",
+		"4.1.0.7/32 table 9800 metric 102 via [[4]]")
+	s.state.Dead = route.NewLinkSet(ispA)
+	s.settle()
+	expect(t, "isp-a dead", pinned(),
+		"4.1.0.7/32 table 9800 metric 100 via [[3] [4]]",
+		"4.1.0.7/32 table 9800 metric 1000 blackhole",
+		"4.1.0.7/32 table 9800 metric 101 via [[4]]")
+	s.state.Dead = route.NewLinkSet(ispA, ispB)
+	s.settle()
+	expect(t, "both dead", pinned(), "4.1.0.7/32 table 9800 metric 1000 blackhole")
+}
+
+func TestSteerApply(t *testing.T) {
+	set := route.NewLinkSet
+	natural := rib.Ranking{Tiers: [][]route.Link{{1, 2}, {3}, {4}}}
+	rows := []struct {
+		name string
+		rule Steer
+		want string
+	}{
+		{"order and drop", Steer{Use: [][]route.LinkSet{{set(4)}, {set(3)}}, Drop: true}, "[[4] [3]] true"},
+		{"the rest behind", Steer{Use: [][]route.LinkSet{{set(4)}}}, "[[4] [1 2] [3]] false"},
+		{"one tier of two paths", Steer{Use: [][]route.LinkSet{{set(3), set(4)}, {set(1, 2)}}, Drop: true}, "[[3 4] [1 2]] true"},
+		{"a link without a route takes no part", Steer{Use: [][]route.LinkSet{{set(9)}, {set(3)}}, Drop: true}, "[[3]] true"},
+		{"none has a route", Steer{Use: [][]route.LinkSet{{set(9)}}, Drop: true}, "[] true"},
+	}
+	for _, row := range rows {
+		r := row.rule.Apply(natural)
+		if got := fmt.Sprint(r.Tiers, r.Drop); got != row.want {
+			t.Errorf("%s: %s, want %s", row.name, got, row.want)
+		}
+	}
+	two := Steer{Use: [][]route.LinkSet{{set(1, 2), set(3, 4)}}, Drop: true}
+	if got := fmt.Sprint(two.Apply(rib.Ranking{Tiers: [][]route.Link{{1}, {3}, {2}, {4}}}).Tiers); got != "[[1 3] [2 4]]" {
+		t.Errorf("paths with a backup each share tiers by their order: %s", got)
+	}
+}
+
+func TestGroupIDsFollowContent(t *testing.T) {
+	one, two := rib.NewRankings(), rib.NewRankings()
+	two.Intern(rib.Ranking{Tiers: [][]route.Link{{7}}})
+	r := rib.Ranking{Tiers: [][]route.Link{{1, 2}, {3}}}
+	a, b := newGroups(route.IPv4, one), newGroups(route.IPv4, two)
+	if x, y := a.id(one.Intern(r)), b.id(two.Intern(r)); x != y {
+		t.Errorf("the same ranking is group %d and group %d", x, y)
+	}
+	six := newGroups(route.IPv6, one)
+	if a.id(1) == six.id(1) {
+		t.Error("both families have one group")
+	}
+}
+
+func TestRules(t *testing.T) {
+	s := State{Present: route.NewLinkSet(1, 2), Dead: route.NewLinkSet(2)}
+	var got []string
+	for _, r := range Rules(route.IPv4, []route.Link{1, 2, 3}, 0xff00, s) {
+		got = append(got, r.String())
+	}
+	expect(t, "rules", got,
+		"rule priority 9801 fwmark 0x100/0xff00 lookup 9801 proto 98",
+		"rule priority 10900 lookup 254 suppress_prefixlength 0 proto 98",
+		"rule priority 10901 lookup 9800 proto 98")
+}

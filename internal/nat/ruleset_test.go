@@ -1,0 +1,54 @@
+package nat
+
+import (
+	"flag"
+	"net/netip"
+	"os"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden file")
+
+func example() Params {
+	net := netip.MustParsePrefix
+	return Params{
+		Mask:   0xff00,
+		Inside: []string{"lan0"},
+		Pins:   []netip.Prefix{net("20.36.1.7/32"), net("20.36.1.7/32")},
+		Links: []Link{
+			{Number: 1, Name: "expressroute/primary", Interface: "er0", Neighbors: []netip.Addr{netip.MustParseAddr("192.0.2.2")},
+				Entries: []Entry{
+					{Network: net("fd20::/48"), Kind: Prefix, To: net("2001:db8:100::/48")},
+					{Network: net("10.20.0.0/16"), Kind: Pool, To: net("198.51.100.64/28")}}},
+			{Number: 3, Name: "isp-b/main", Interface: "wan1",
+				Entries: []Entry{
+					{Network: net("10.20.9.0/24"), Kind: None},
+					{Network: net("10.20.0.0/16"), Kind: Interface}}},
+		},
+	}
+}
+
+// TestRuleset compares the table with what is under testdata, which reads as nft lists it. -update writes it.
+func TestRuleset(t *testing.T) {
+	const golden = "testdata/ruleset.nft"
+	got := Ruleset(example()).String()
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("the table differs from %s:\n%s", golden, got)
+	}
+}
+
+func TestRulesetIsTheSameForTheSame(t *testing.T) {
+	a, b := Ruleset(example()).String(), Ruleset(example()).String()
+	if a != b {
+		t.Error("two tables of the same parameters differ")
+	}
+}
