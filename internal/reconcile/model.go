@@ -31,7 +31,8 @@ type model struct {
 	agrees            bool
 	compared          time.Time
 	repaired, refused int
-	sequence          uint64
+	accepted          uint64 // sequence of the last batch taken
+	sequence          uint64 // and of the last one that is in the kernel
 	lastError         string
 }
 
@@ -62,6 +63,7 @@ func (m *model) objects() plan.Objects {
 // accept takes a batch into what is wanted.
 func (m *model) accept(b *plan.Batch) {
 	m.mode, m.wanted, m.sysctls, m.dead = b.Mode, b.Objects, b.Sysctls, b.Dead
+	m.accepted = b.Sequence
 	if b.Ruleset != nil {
 		m.ruleset = b.Ruleset
 	}

@@ -183,8 +183,8 @@ func (r *Reconciler) turn(ctx context.Context) bool {
 		r.accept(&batches[i])
 	}
 	ok := r.write(ctx)
-	if len(batches) > 0 && ok {
-		r.sequence = batches[len(batches)-1].Sequence
+	if ok && r.sequence != r.accepted {
+		r.sequence = r.accepted
 		r.note(Note{Time: time.Now(), Kind: "applied", Sequence: r.sequence})
 	}
 	return ok
