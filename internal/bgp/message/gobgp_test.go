@@ -126,6 +126,19 @@ func both(body []byte, four bool) (a, b said, ok bool) {
 	if err := u.DecodeFromBytes(body, &bgp.MarshallingOption{Use2ByteAS: !four}); err != nil {
 		return nil, nil, false
 	}
+	for _, a := range u.PathAttributes {
+		switch a := a.(type) {
+		case *bgp.PathAttributeAs4Path: // merged by us, left to the caller by GoBGP
+			return nil, nil, false
+		case *bgp.PathAttributeAsPath:
+			// GoBGP guesses the width of AS numbers from the bytes, whatever was agreed on.
+			for _, s := range a.Value {
+				if _, wide := s.(*bgp.As4PathParam); wide != four {
+					return nil, nil, false
+				}
+			}
+		}
+	}
 	return ours(&r), theirs(u), true
 }
 
