@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,12 +42,21 @@ func (*fsError) Error() string        { return "read-only" }
 func (*fsError) Is(target error) bool { return target.Error() == "permission denied" }
 
 type fakeFirewall struct {
+	mu      sync.Mutex // the test changes fail and altered while the loop reads them
 	text    string
 	fail    error
 	altered bool
 }
 
+func (f *fakeFirewall) set(fail error, altered bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail, f.altered = fail, altered
+}
+
 func (f *fakeFirewall) Replace(_ context.Context, r kstate.Ruleset) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.fail != nil {
 		return f.fail
 	}
@@ -54,6 +65,8 @@ func (f *fakeFirewall) Replace(_ context.Context, r kstate.Ruleset) error {
 }
 func (f *fakeFirewall) Remove(context.Context) error { f.text = ""; return nil }
 func (f *fakeFirewall) Altered(context.Context) (bool, string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	return f.altered, "rule deleted", nil
 }
 
@@ -151,9 +164,10 @@ func TestReachesWhatIsWanted(t *testing.T) {
 func TestRefusalIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, false)
-		refuse := true
+		var refuse atomic.Bool
+		refuse.Store(true)
 		f.kernel.Fail(func(c kstate.Change) error {
-			if refuse && c.Route != nil {
+			if refuse.Load() && c.Route != nil {
 				return errors.New("no buffer space")
 			}
 			return nil
@@ -163,7 +177,7 @@ func TestRefusalIsTriedAgain(t *testing.T) {
 		if st := f.r.Status(); st.Pending != 1 || st.Refused == 0 || !strings.Contains(st.LastError, "no buffer space") {
 			t.Errorf("status %+v", st)
 		}
-		refuse = false
+		refuse.Store(false)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if st := f.r.Status(); st.Pending != 0 {
@@ -203,7 +217,7 @@ func TestForeignDeletionIsRepairedAndReported(t *testing.T) {
 		synctest.Wait()
 		before := f.kernel.String()
 		f.kernel.Apply(t.Context(), []kstate.Change{kstate.DeleteRoute(b.Routes[0].Route), kstate.DeleteRule(b.Objects.Rules[0])})
-		f.firewall.altered = true
+		f.firewall.set(nil, true)
 		f.r.Hint()
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -284,7 +298,7 @@ func TestWithdraw(t *testing.T) {
 func TestFirewallRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, false)
-		f.firewall.fail = errors.New("out of memory")
+		f.firewall.set(errors.New("out of memory"), false)
 		b := f.batch()
 		b.Ruleset = &kstate.Ruleset{Chains: []kstate.NftChain{{Name: "x"}}}
 		f.r.Submit(b.Batch)
@@ -292,7 +306,7 @@ func TestFirewallRefused(t *testing.T) {
 		if st := f.r.Status(); st.Pending != 0 || !strings.Contains(st.LastError, "out of memory") {
 			t.Errorf("routes must be written though the table is refused: %+v", st)
 		}
-		f.firewall.fail = nil
+		f.firewall.set(nil, false)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if f.firewall.text == "" {
