@@ -107,12 +107,15 @@ func (c *Config) checkPath(r *reader, p *Path) {
 		r.fail(p.line, key, "want at least one link, found none")
 	}
 	if !p.HasBGP() {
-		for what, found := range map[string]bool{
-			"announce": len(p.Announce) > 0, "prepend": p.Prepend > 0,
-			"accept": len(p.Accept.Communities)+len(p.Accept.Prefixes) > 0,
+		for _, x := range []struct {
+			key   string
+			found bool
+		}{
+			{"announce", len(p.Announce) > 0}, {"prepend", p.Prepend > 0},
+			{"accept", len(p.Accept.Communities)+len(p.Accept.Prefixes) > 0},
 		} {
-			if found {
-				r.fail(p.line, key, "%s: is for paths with BGP, and no link of this one has a neighbor", what)
+			if x.found {
+				r.fail(p.line, key, "%s: is for paths with BGP, and no link of this one has a neighbor", x.key)
 			}
 		}
 	}

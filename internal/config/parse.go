@@ -100,11 +100,17 @@ func (p *parser) site(v value) {
 		},
 		"compress": func(v value) { c.Compress = v.bool() },
 	})
-	for key, missing := range map[string]bool{
-		"site": c.Site == "", "inside": len(c.Inside.Networks) == 0, "paths": len(c.Paths) == 0,
+	if len(p.problems) > 0 {
+		return
+	}
+	for _, x := range []struct {
+		key     string
+		missing bool
+	}{
+		{"site", c.Site == ""}, {"inside.networks", len(c.Inside.Networks) == 0}, {"paths", len(c.Paths) == 0},
 	} {
-		if missing && len(p.problems) == 0 {
-			p.fail(v.n.Line, "", "want the key %q, found none", key)
+		if x.missing {
+			p.fail(v.n.Line, "", "want the key %q, found none", x.key)
 		}
 	}
 }

@@ -107,7 +107,8 @@ func (e *Engine) observeCarrier(l *link, carrier bool, why string) {
 
 func (e *Engine) neighbor(ev NeighborSeen) {
 	for _, l := range e.links {
-		if l.index != ev.Index || ev.Index == 0 {
+		// Without a carrier nobody answers, which says nothing of the neighbor.
+		if l.index != ev.Index || ev.Index == 0 || !l.carrier {
 			continue
 		}
 		for _, f := range route.Families() {
@@ -126,7 +127,7 @@ func (e *Engine) neighbor(ev NeighborSeen) {
 }
 
 func (e *Engine) observe(l *link, s *track.State, kind track.Kind, good bool, why string) {
-	was := *s
+	was, usable := *s, l.usable()
 	next, changed := s.Observe(e.now, good, why, track.Immediate())
 	*s = next
 	if next != was {
@@ -140,6 +141,8 @@ func (e *Engine) observe(l *link, s *track.State, kind track.Kind, good bool, wh
 		word = "down"
 		if was.Seen || kind == track.Neighbor {
 			e.restart.Failed = true
+		}
+		if was.Seen && usable != l.usable() {
 			e.startFailover(fmt.Sprintf("%s %s down", l.FullName(), kind))
 		}
 	}
@@ -177,7 +180,7 @@ func (e *Engine) state(t *family) fib.State {
 	s := fib.State{Dead: t.down, Drained: t.drained}
 	for _, l := range e.links {
 		_, ok := l.hop(t.f)
-		if !l.tracks.Usable(t.f) || !ok || l.index == 0 {
+		if !l.usable()[at(t.f)] {
 			s.Dead.Add(l.number)
 		}
 		if ok && l.index != 0 && l.carrier {

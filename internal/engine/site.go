@@ -54,6 +54,15 @@ func (l *link) hop(f route.Family) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
+// usable says in which families the link may carry traffic.
+func (l *link) usable() (u [2]bool) {
+	for _, f := range route.Families() {
+		_, ok := l.hop(f)
+		u[at(f)] = ok && l.index != 0 && l.tracks.Usable(f)
+	}
+	return u
+}
+
 // static reports whether the link brings a default of its own in the family.
 func (l *link) static(f route.Family) bool {
 	_, ok := l.hop(f)

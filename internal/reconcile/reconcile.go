@@ -122,6 +122,9 @@ func (r *Reconciler) Adopt(ctx context.Context) (plan.Objects, int, error) {
 	return r.objects(), len(r.routes), nil
 }
 
+// firewallEvery is how often the nftables table is looked at: the kernel sends no hint that would not cost more.
+const firewallEvery = time.Second
+
 // hintPause lets a burst of hints settle before the kernel is read.
 const hintPause = 50 * time.Millisecond
 
@@ -133,6 +136,8 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	again := time.NewTimer(pause)
 	again.Stop()
 	defer again.Stop()
+	firewall := time.NewTicker(firewallEvery)
+	defer firewall.Stop()
 	done := ctx.Done()
 	// The last batches go out even though ctx has ended.
 	work := context.WithoutCancel(ctx)
@@ -146,6 +151,11 @@ func (r *Reconciler) Run(ctx context.Context) error {
 			r.compare(work)
 			compare.Reset(r.every)
 		case <-again.C:
+			r.compare(work)
+		case <-firewall.C:
+			if altered, _ := r.firewallAltered(work); !altered {
+				continue
+			}
 			r.compare(work)
 		}
 		if r.takeHint() {
@@ -288,13 +298,9 @@ func (r *Reconciler) compare(ctx context.Context) {
 			drift = append(drift, c.String())
 		}
 	}
-	if r.ruleset != nil && r.rulesetDone != "" {
-		if altered, what, err := r.firewall.Altered(ctx); err != nil {
-			r.log.Warn("cannot read the nftables table", "error", err)
-		} else if altered {
-			drift = append(drift, "nftables: "+what)
-			r.rulesetDone = ""
-		}
+	if altered, what := r.firewallAltered(ctx); altered {
+		drift = append(drift, "nftables: "+what)
+		r.rulesetDone = ""
 	}
 	r.sysctlsDone = nil
 	r.compared = time.Now()
@@ -306,6 +312,19 @@ func (r *Reconciler) compare(ctx context.Context) {
 			r.note(Note{Time: r.compared, Kind: "repaired", Text: d})
 		}
 	}
+}
+
+// firewallAltered reports whether somebody changed the table that was written.
+func (r *Reconciler) firewallAltered(ctx context.Context) (bool, string) {
+	if r.ruleset == nil || r.rulesetDone == "" || len(r.ruleset.Chains) == 0 {
+		return false, ""
+	}
+	altered, what, err := r.firewall.Altered(ctx)
+	if err != nil {
+		r.log.Warn("cannot read the nftables table", "error", err)
+		return false, ""
+	}
+	return altered, what
 }
 
 func (r *Reconciler) publish() {
