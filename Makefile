@@ -1,0 +1,39 @@
+# The commands of this project. Everything is built in bin/ and needs Go only; `make test` also installs, where it may,
+# the peers and tools that its tests look through.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)"
+
+.PHONY: build demo demo-once test test-packages race fuzz lint clean
+
+build:
+	$(BUILD) -o bin/ ./cmd/...
+
+demo: build
+	bin/bothways-lab demo
+
+demo-once: build
+	bin/bothways-lab demo --once
+
+test: build test-packages
+	CGO_ENABLED=0 $(GO) test -timeout 20m ./...
+
+test-packages:
+	@scripts/test-packages
+
+# The race detector, on everything that does not need another process to keep time.
+race:
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e /internal/lab -e /internal/e2e)
+
+# Every fuzz target for a short while.
+fuzz:
+	@scripts/fuzz
+
+lint:
+	@test -z "$$(gofmt -l cmd internal)" || { echo "gofmt wants changes in:"; gofmt -l cmd internal; exit 1; }
+	$(GO) vet ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+clean:
+	rm -rf bin
