@@ -175,7 +175,7 @@ func TestSlowSinkSlowsTheNeighborAndNothingElse(t *testing.T) {
 		p.establish()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		rec.gate.Lock()
+		unblock := rec.block()
 		count := p.drain()
 		const messages = 3000
 		sent := make(chan struct{})
@@ -199,7 +199,7 @@ func TestSlowSinkSlowsTheNeighborAndNothingElse(t *testing.T) {
 		if n := count(); n < 20 {
 			t.Errorf("only %d keepalives in ten minutes", n)
 		}
-		rec.gate.Unlock()
+		unblock()
 		synctest.Wait()
 		<-sent
 		n := 0
@@ -283,13 +283,13 @@ func TestNothingOfAnOldSessionComesLate(t *testing.T) {
 		p.establish()
 		p.drain()
 		synctest.Wait()
-		rec.gate.Lock()
+		unblock := rec.block()
 		go p.Write(peerUpdates(50))
 		synctest.Wait()
 		s.Reset("test")
 		go p.Write(peerUpdates(50))
 		synctest.Wait()
-		rec.gate.Unlock()
+		unblock()
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		got := kinds(rec.take())

@@ -44,16 +44,29 @@ func neighborConfig() Config {
 	return c
 }
 
-// recorder is a Sink that keeps what it is told, and blocks while gate is locked.
+// recorder is a Sink that keeps what it is told, and can be made to block.
 type recorder struct {
-	mu     sync.Mutex
-	gate   sync.Mutex
+	mu     sync.Mutex    // guards the rest
+	gate   chan struct{} // closed when it may go on; a channel, for synctest takes no mutex for waiting
 	events []Event
 }
 
+// block has the recorder take nothing until the function that it returns is called.
+func (r *recorder) block() (unblock func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	gate := make(chan struct{})
+	r.gate = gate
+	return func() { close(gate) }
+}
+
 func (r *recorder) Handle(_ context.Context, e Event) {
-	r.gate.Lock()
-	defer r.gate.Unlock()
+	r.mu.Lock()
+	gate := r.gate
+	r.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, e)
