@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"net"
 	"slices"
@@ -56,6 +57,11 @@ type (
 func New(cfg Config, sink Sink, log *slog.Logger) *Session {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Seed == 0 { // sessions of one daemon should not all come back in step
+		h := fnv.New64a()
+		h.Write([]byte(cfg.Name))
+		cfg.Seed = h.Sum64()
 	}
 	s := &Session{
 		cfg: cfg, sink: sink, log: log.With("link", cfg.Name), dial: dialTCP,

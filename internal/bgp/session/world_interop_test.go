@@ -172,12 +172,14 @@ func tail(s string, n int) string {
 }
 
 // inside runs f on a thread of its own that is in our namespace. The thread ends with f.
-func (w *world) inside(f func()) {
+func (w *world) inside(f func()) { within(w.ours, f) }
+
+func within(ns string, f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread() // and never unlocked
-		fd, err := unix.Open("/run/netns/"+w.ours, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		fd, err := unix.Open("/run/netns/"+ns, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return // the world is gone
 		}
@@ -194,9 +196,9 @@ func (w *world) inside(f func()) {
 type side struct {
 	*Session
 	*recorder
-	w      *world
-	cancel context.CancelFunc
-	ended  chan struct{}
+	listener *Listener
+	cancel   context.CancelFunc
+	ended    chan struct{}
 }
 
 // all is what was told so far.
@@ -212,23 +214,25 @@ func (s *side) stop() {
 	<-s.ended
 }
 
-// start runs a session with a listener of its own.
-func (w *world) start(cfg Config) *side {
+// start runs a session with a listener of its own, in our namespace.
+func (w *world) start(cfg Config) *side { return w.startIn(w.ours, cfg) }
+
+func (w *world) startIn(ns string, cfg Config) *side {
 	w.t.Helper()
 	log := slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 	rec := &recorder{}
 	s := New(cfg, rec, log)
 	s.dial = func(ctx context.Context, cfg *Config) (nc net.Conn, err error) {
-		w.inside(func() { nc, err = dialTCP(ctx, cfg) })
+		within(ns, func() { nc, err = dialTCP(ctx, cfg) })
 		return nc, err
 	}
 	l := NewListener(0, log)
 	l.Add(s)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { w.inside(func() { l.Run(ctx) }) })
+	wg.Go(func() { within(ns, func() { l.Run(ctx) }) })
 	wg.Go(func() { s.Run(ctx) })
-	out := &side{Session: s, recorder: rec, w: w, cancel: cancel, ended: make(chan struct{})}
+	out := &side{Session: s, recorder: rec, listener: l, cancel: cancel, ended: make(chan struct{})}
 	go func() { wg.Wait(); close(out.ended) }()
 	w.t.Cleanup(out.stop)
 	return out
