@@ -17,6 +17,8 @@ import (
 	v1 "bothways/internal/api/v1"
 	"bothways/internal/config"
 	"bothways/internal/engine"
+	"bothways/internal/flowsweep"
+	"bothways/internal/kernel/conntrack"
 	"bothways/internal/kernel/nft"
 	"bothways/internal/kernel/rtnl"
 	"bothways/internal/linkwatch"
@@ -86,6 +88,8 @@ type daemon struct {
 	speaker *speaker
 	watcher *linkwatch.Watcher
 	loop    *reconcile.Reconciler
+	ct      *conntrack.Handle
+	sweeper *flowsweep.Sweeper
 	sink    linkSink
 	stop    chan v1.Stop
 
@@ -110,6 +114,10 @@ func newDaemon(ctx context.Context, c *config.Config, file string, log *slog.Log
 	if d.nft, err = nft.Open(); err != nil {
 		return nil, err
 	}
+	if d.ct, err = conntrack.Open(); err != nil {
+		return nil, err
+	}
+	d.sweeper = flowsweep.New(d.ct, flowSink{d}, log)
 	d.loop = reconcile.New(d.rtnl, d.nft, compareEvery, log, d.note)
 	found, err := d.adopt(ctx)
 	if err != nil {
@@ -123,7 +131,7 @@ func newDaemon(ctx context.Context, c *config.Config, file string, log *slog.Log
 	d.watcher = linkwatch.New(d.rtnl, d.sink, log)
 	d.speaker = newSpeaker(d.sessionCtx, log, d.tell)
 	d.engine = engine.New(c, found, interfacesEvent(all, gateways), engine.Deps{
-		Speaker: d.speaker, Kernel: d.loop, Watch: watchSet{d.watcher}, Log: log,
+		Speaker: d.speaker, Kernel: d.loop, Watch: watchSet{d.watcher}, Flows: d.sweeper, Log: log,
 	})
 	return d, nil
 }
@@ -160,6 +168,7 @@ func (d *daemon) close() {
 	d.endSession()
 	d.endEngine()
 	d.endLoop()
+	d.ct.Close()
 	d.nft.Close()
 	d.rtnl.Close()
 }
@@ -183,6 +192,7 @@ func (d *daemon) run(ctx context.Context) error {
 		return d.rtnl.Watch(d.engineCtx, func(e rtnl.Event) { kernelEvent(e, d.sink, d.watcher, d.loop) })
 	})
 	start(&others, func() error { return d.watcher.Run(d.engineCtx) })
+	start(&others, func() error { return d.sweeper.Run(d.engineCtx) })
 	start(&others, func() error { return d.speaker.listener.Run(d.sessionCtx) })
 	start(&others, func() error { return api.Serve(d.engineCtx, d.cfg.API.Socket, d.apiDeps()) })
 	d.log.Info("running", "site", d.cfg.Site, "version", thisVersion().Version)

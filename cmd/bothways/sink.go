@@ -1,13 +1,17 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
+	"time"
 
 	"bothways/internal/engine"
+	"bothways/internal/flow"
 	"bothways/internal/kernel/rtnl"
 	"bothways/internal/kstate"
 	"bothways/internal/linkwatch"
 	"bothways/internal/reconcile"
+	"bothways/internal/route"
 )
 
 // linkSink hands what the watchers see to the engine.
@@ -61,5 +65,24 @@ func kernelEvent(e rtnl.Event, sink linkSink, w *linkwatch.Watcher, r *reconcile
 	case rtnl.Lost:
 		w.Reread()
 		r.Hint()
+	}
+}
+
+// flowSink hands what became of connections to the engine.
+type flowSink struct{ d *daemon }
+
+func (s flowSink) Listed(m flow.Mark, flows []flow.Flow) {
+	s.d.tell(engine.FlowsListed{Mark: m, Flows: flows})
+}
+
+func (s flowSink) Deleted(l route.Link, f route.Family, n int) {
+	name := fmt.Sprintf("mark %d", l)
+	for _, x := range s.d.engine.Snapshot().Links {
+		if x.Number == l {
+			name = x.Name
+		}
+	}
+	if n > 0 {
+		s.d.tell(engine.FlowsDeleted(engine.SessionKey{Link: name, Family: f}.String(), time.Now(), n))
 	}
 }

@@ -32,6 +32,7 @@ var mayImport = map[string]string{
 	"track":       "route",
 	"provider":    "route",
 	"policy":      "route",
+	"flow":        "route",
 	"rib":         "route policy",
 	"fib":         "route rib kstate",
 	"nat":         "route kstate",
@@ -43,12 +44,14 @@ var mayImport = map[string]string{
 	"kernel/namespace":  "", // what the kernel effects share: a thread in the right network namespace
 	"kernel/rtnl":       "kernel/namespace kstate route",
 	"kernel/nft":        "kernel/namespace kstate route",
+	"kernel/conntrack":  "kernel/namespace flow route",
 	"kernel/kerneltest": "kstate route", // for tests: no other line names it
 
 	// loops: own changing state and time
-	"engine":    "config route policy rib fib nat plan track kstate",
+	"engine":    "config route policy rib fib nat plan track kstate flow",
 	"reconcile": "plan kstate",
 	"linkwatch": "kstate route",
+	"flowsweep": "flow route",
 
 	// surfaces: read published snapshots
 	"api": "api/v1 engine reconcile kstate nat policy rib route track",
@@ -57,7 +60,7 @@ var mayImport = map[string]string{
 }
 
 // pure packages reach for no outside world, no clock, no lock and no log.
-var pure = strings.Fields(`route kstate api/v1 bgp/message bgp/fsm track provider policy rib fib nat plan config`)
+var pure = strings.Fields(`route kstate api/v1 bgp/message bgp/fsm track provider policy flow rib fib nat plan config`)
 
 var impure = strings.Fields(`context log log/slog math/rand math/rand/v2 net net/http
 	os os/exec os/signal sync sync/atomic syscall unsafe golang.org/x/sys/unix

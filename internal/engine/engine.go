@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,7 @@ type Deps struct {
 	Speaker Speaker
 	Kernel  Kernel
 	Watch   Watch
+	Flows   Flows
 	Log     *slog.Logger
 }
 
@@ -36,7 +38,9 @@ type Engine struct {
 	tables     [2]*family
 	restart    plan.Restart
 	journal    journal
+	pins       map[netip.Prefix][]route.Link // what each pin used at the last look
 	failover   []failover
+	moves      map[moveKey]uint64 // connections to look at, once the batch of this sequence is in the kernel; 0: the next
 
 	now      time.Time
 	sequence uint64
@@ -79,7 +83,7 @@ const (
 
 // New returns an engine for a configuration. Nothing happens before Run.
 func New(c *config.Config, found Adopted, now Interfaces, deps Deps) *Engine {
-	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}}
+	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}}
 	e.restart.Found = found.Found()
 	e.numbers = numberLinks(allLinks(c), found.Numbers)
 	for _, f := range route.Families() {
@@ -190,8 +194,11 @@ func (e *Engine) handle(ev Event) {
 		e.carrier(ev)
 	case NeighborSeen:
 		e.neighbor(ev)
+	case FlowsListed:
+		e.judgeFlows(ev)
 	case Applied:
 		e.applied(ev)
+		e.moveFlows(ev.Sequence)
 	case Happened:
 		e.noteAt(ev.At, ev.Kind, ev.Subject, ev.Text)
 	case Reload:
@@ -218,6 +225,7 @@ func (e *Engine) configure(c *config.Config) {
 			if e.linkNamed(l.FullName()) == nil || e.linkNamed(l.FullName()).number != l.number {
 				t.table.RemoveLink(l.number)
 				t.drained.Remove(l.number)
+				e.deps.Flows.Flush(e.flowMark(l.number, t.f))
 			}
 		}
 		for _, l := range e.links {
@@ -280,6 +288,9 @@ func (e *Engine) fire() {
 		case l == nil:
 		case k.what == "stale":
 			e.dropStale(l, k.key.Family, "stale routes expired")
+		case k.what == "sweep":
+			e.moves[moveKey{l.number, k.key.Family}] = e.sequence
+			e.moveFlows(e.sequence)
 		case k.what == "refresh":
 			e.dropStale(l, k.key.Family, "refresh never ended")
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"bothways/internal/config"
+	"bothways/internal/flow"
 	"bothways/internal/kstate"
 	"bothways/internal/plan"
 	"bothways/internal/route"
@@ -47,6 +48,7 @@ type fakes struct {
 	refused  []SessionKey
 	batches  []plan.Batch
 	watched  []Watched
+	flows    []string   // requests about connections
 	mu       sync.Mutex // orders what timers of the engine write after what the test reads
 	routes   map[kstate.RouteKey]kstate.Route
 	ctx      context.Context
@@ -57,7 +59,14 @@ func (f *fakes) Configure(s []SessionParams)                   { f.sessions = s 
 func (f *fakes) Refuse(k SessionKey, retryAfter time.Duration) { f.refused = append(f.refused, k) }
 func (f *fakes) Retry(SessionKey)                              {}
 func (f *fakes) Refresh(SessionKey)                            {}
-func (f *fakes) Set(w []Watched)                               { f.watched = w }
+func (f *fakes) Flush(m flow.Mark)                             { f.flows = append(f.flows, fmt.Sprintf("flush %d", m.Value)) }
+func (f *fakes) List(m flow.Mark)                              { f.flows = append(f.flows, fmt.Sprintf("list %d", m.Value)) }
+func (f *fakes) Delete(m flow.Mark, flows []flow.Flow) {
+	for _, x := range flows {
+		f.flows = append(f.flows, fmt.Sprintf("delete %s", x.Destination))
+	}
+}
+func (f *fakes) Set(w []Watched) { f.watched = w }
 func (f *fakes) Submit(b plan.Batch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -96,7 +105,7 @@ func allUp() Interfaces {
 func start(t *testing.T, text string, found Adopted) *fakes {
 	t.Helper()
 	f := &fakes{t: t, routes: map[kstate.RouteKey]kstate.Route{}}
-	f.engine = New(load(t, text), found, allUp(), Deps{Speaker: f, Kernel: f, Watch: f, Log: slog.New(slog.DiscardHandler)})
+	f.engine = New(load(t, text), found, allUp(), Deps{Speaker: f, Kernel: f, Watch: f, Flows: f, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"bothways/internal/config"
+	"bothways/internal/flow"
 	"bothways/internal/kstate"
 	"bothways/internal/route"
 )
@@ -76,6 +77,12 @@ type (
 		State   kstate.NeighborState
 	}
 
+	// FlowsListed gives the connections of a link that were asked for.
+	FlowsListed struct {
+		Mark  flow.Mark
+		Flows []flow.Flow
+	}
+
 	// Applied tells how far the kernel is.
 	Applied struct {
 		Sequence uint64
@@ -124,6 +131,7 @@ func (SessionDiagnostic) event() {}
 func (Interfaces) event()        {}
 func (CarrierChanged) event()    {}
 func (NeighborSeen) event()      {}
+func (FlowsListed) event()       {}
 func (Applied) event()           {}
 func (Happened) event()          {}
 func (Reload) event()            {}

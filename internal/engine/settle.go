@@ -32,6 +32,7 @@ func (e *Engine) settle() {
 		e.note("restart", "kernel", "now "+modeText(mode))
 	}
 	if e.sent.any && e.statesChanged() {
+		e.noteMoves()
 		e.submit(mode, false)
 	}
 	for _, t := range e.tables {
@@ -41,7 +42,9 @@ func (e *Engine) settle() {
 		emit := func(c kstate.RouteChange) { t.changes = append(t.changes, c) }
 		t.table.Commit(func(c rib.Change) { t.fib.Change(c, emit) })
 		t.fib.Small(e.state(t), emit)
+		e.noteLostRoutes(t)
 	}
+	e.notePins()
 	e.submit(mode, true)
 	if e.changed {
 		e.publish()
@@ -111,6 +114,11 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 	for i := range e.failover {
 		if e.failover[i].sequence == 0 {
 			e.failover[i].sequence = e.sequence
+		}
+	}
+	for k, sequence := range e.moves {
+		if sequence == 0 {
+			e.moves[k] = e.sequence
 		}
 	}
 	e.deps.Kernel.Submit(b)

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"bothways/internal/flow"
 	"bothways/internal/plan"
 	"bothways/internal/policy"
 	"bothways/internal/route"
@@ -48,6 +49,13 @@ type Kernel interface {
 // Watch is told which interfaces and neighbors matter.
 type Watch interface {
 	Set([]Watched)
+}
+
+// Flows deletes and lists connections. Its methods only leave word.
+type Flows interface {
+	Flush(flow.Mark)
+	List(flow.Mark)
+	Delete(flow.Mark, []flow.Flow)
 }
 
 // Watched is a link for the watchers of carrier and neighbor.

@@ -3,6 +3,7 @@ package nat
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"bothways/internal/kstate"
 	"bothways/internal/route"
@@ -177,12 +178,59 @@ func (b *builder) marks() []kstate.NftChain {
 		chains = append(chains,
 			kstate.NftChain{Name: chain("in", l), Rules: []kstate.NftRule{
 				rule(kstate.MatchState{States: kstate.StateNew}, kstate.MatchMark{Of: kstate.ConnMark, Mask: mask}, set).WithComment("%s", l.Name)}},
-			kstate.NftChain{Name: chain("out", l), Rules: []kstate.NftRule{
-				rule(kstate.MatchReply{Original: true}, kstate.MatchMark{Of: kstate.ConnMark, Mask: mask, Not: true, Value: m}, set).WithComment("%s", l.Name)}},
+			kstate.NftChain{Name: chain("claim", l), Rules: []kstate.NftRule{rule(set).WithComment("%s", l.Name)}},
+			kstate.NftChain{Name: chain("out", l), Rules: b.claims(l)},
 			kstate.NftChain{Name: chain("restore", l), Rules: []kstate.NftRule{
 				rule(kstate.SetMark{Of: kstate.PacketMark, Mask: mask, Value: m}).WithComment("%s", l.Name)}})
 	}
 	return append(chains, in, local, out)
+}
+
+// claims gives a connection that was opened from inside the mark of the link that it leaves by: a new one, and one of a
+// link that translates alike, whose address goes on being right. Any other keeps its mark: its address belongs to that
+// link, and by the mark it is found and cut.
+func (b *builder) claims(l Link) []kstate.NftRule {
+	var rules []kstate.NftRule
+	for _, f := range route.Families() {
+		v := kstate.VerdictByMark{Of: kstate.ConnMark, Mask: b.p.Mask}
+		v.Elements = append(v.Elements, kstate.VerdictElement{Verdict: kstate.GotoChain(chain("claim", l))})
+		same := SamePool(b.p.Links, l.Number, f)
+		for _, o := range b.p.Links {
+			if o.Number != l.Number && same.Has(o.Number) {
+				v.Elements = append(v.Elements, kstate.VerdictElement{Mark: b.mark(o.Number), Verdict: kstate.GotoChain(chain("claim", l))})
+			}
+		}
+		rules = append(rules, rule(kstate.MatchFamily{Family: f}, kstate.MatchReply{Original: true}, v))
+	}
+	return rules
+}
+
+// SamePool returns the links that give every inside network of a family the same addresses as link l does, l included.
+func SamePool(links []Link, l route.Link, f route.Family) route.LinkSet {
+	set := route.NewLinkSet(l)
+	of := func(x Link) (entries []Entry, shared bool) {
+		for _, e := range x.Entries {
+			if route.FamilyOf(e.Network.Addr()) == f {
+				entries = append(entries, e)
+				if e.Kind == Interface {
+					return nil, false
+				}
+			}
+		}
+		return entries, true
+	}
+	for _, x := range links {
+		if x.Number != l {
+			continue
+		}
+		mine, ok := of(x)
+		for _, o := range links {
+			if theirs, also := of(o); ok && also && slices.Equal(mine, theirs) {
+				set.Add(o.Number)
+			}
+		}
+	}
+	return set
 }
 
 // forward keeps the site from being a transit, and fits TCP's segments to the links.

@@ -1,0 +1,145 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"bothways/internal/fib"
+	"bothways/internal/flow"
+	"bothways/internal/kstate"
+	"bothways/internal/nat"
+	"bothways/internal/rib"
+	"bothways/internal/route"
+)
+
+// moveKey names the connections of a link in a family.
+type moveKey struct {
+	link   route.Link
+	family route.Family
+}
+
+// sweepPause gathers what a link loses before its connections are looked at.
+const sweepPause = time.Second
+
+func (e *Engine) flowMark(l route.Link, f route.Family) flow.Mark {
+	return flow.Mark{Family: f, Link: l, Value: fib.MarkOf(l, e.cfg.Mark), Mask: e.cfg.Mark}
+}
+
+// noteMoves remembers whose connections to look at after a change of links: those of every dead link. What a link left
+// behind when it died may have been carried to one that dies now, or had nowhere to go until now.
+func (e *Engine) noteMoves() {
+	for i, t := range e.tables {
+		before, now := e.sent.states[i].Dead, e.state(t).Dead
+		for _, l := range e.links {
+			if before != now && now.Has(l.number) {
+				e.moves[moveKey{l.number, t.f}] = 0
+			}
+		}
+	}
+}
+
+// noteLostRoutes has the connections of links looked at that no longer reach what they did.
+func (e *Engine) noteLostRoutes(t *family) {
+	for _, c := range t.changes {
+		n := c.Route.Table - kstate.Table
+		if !c.Delete || n == 0 || n > kstate.MaxLinks {
+			continue
+		}
+		for _, l := range e.links {
+			key := dueKey{"sweep", SessionKey{l.FullName(), t.f}}
+			if _, waits := e.due[key]; l.number == route.Link(n) && !waits {
+				e.at(key, sweepPause)
+			}
+		}
+	}
+}
+
+// notePins has connections looked at whose pin now uses other links: they do not stick.
+func (e *Engine) notePins() {
+	now := map[netip.Prefix][]route.Link{}
+	for _, s := range e.cfg.Steer {
+		for _, to := range s.To {
+			if to.IsSingleIP() {
+				t := e.tables[at(route.FamilyOf(to.Addr()))]
+				now[to] = t.fib.Lookup(to, e.state(t)).Now.Links
+			}
+		}
+	}
+	for to, links := range now {
+		before, known := e.pins[to]
+		if !known || slices.Equal(before, links) {
+			continue
+		}
+		for _, l := range before {
+			if !slices.Contains(links, l) {
+				e.moves[moveKey{l, route.FamilyOf(to.Addr())}] = 0
+			}
+		}
+	}
+	e.pins = now
+}
+
+// moveFlows acts on connections once the kernel sends their packets the new way: never before.
+func (e *Engine) moveFlows(applied uint64) {
+	keys := slices.SortedFunc(maps.Keys(e.moves), func(a, b moveKey) int {
+		return cmp.Or(cmp.Compare(a.family, b.family), cmp.Compare(a.link, b.link))
+	})
+	for _, k := range keys {
+		if sequence := e.moves[k]; sequence == 0 || sequence > applied {
+			continue
+		}
+		delete(e.moves, k)
+		t := e.tables[at(k.family)]
+		s := e.state(t)
+		mark := e.flowMark(k.link, k.family)
+		_, rank, _ := t.table.Lookup(t.f.Default())
+		everywhere := rib.Resolve(t.table.Rankings().Get(rank), s.Dead, s.Drained).Outcome == rib.Living
+		alike := nat.SamePool(natParams(e.cfg, e.links).Links, k.link, k.family).Minus(s.Dead)
+		if s.Dead.Has(k.link) && everywhere && alike.Empty() {
+			// Every destination has another way, and none with the addresses that these connections have.
+			e.deps.Flows.Flush(mark)
+			continue
+		}
+		e.deps.Flows.List(mark)
+	}
+}
+
+// judgeFlows decides over connections one by one.
+func (e *Engine) judgeFlows(ev FlowsListed) {
+	t := e.tables[at(ev.Mark.Family)]
+	s := e.state(t)
+	same := nat.SamePool(natParams(e.cfg, e.links).Links, ev.Mark.Link, ev.Mark.Family)
+	var cut []flow.Flow
+	for _, f := range ev.Flows {
+		dst := netip.PrefixFrom(f.Remote(), f.Remote().BitLen())
+		_, rank, _ := t.table.Lookup(dst)
+		_, pinned := e.pins[dst]
+		situation := flow.Situation{
+			Lives: !s.Dead.Has(ev.Mark.Link), Reaches: t.table.Rankings().Links(rank).Has(ev.Mark.Link),
+			Pinned: pinned && !f.Inbound, Using: t.fib.Lookup(dst, s).Now.Links, SamePool: same,
+		}
+		if flow.Judge(ev.Mark.Link, situation) == flow.Cut {
+			cut = append(cut, f)
+		}
+	}
+	if len(cut) > 0 {
+		e.deps.Flows.Delete(ev.Mark, cut)
+	}
+}
+
+// flowsDeleted is for the journal.
+func flowsText(n int) string {
+	if n == 1 {
+		return "1 connection cut: its address does not exist on the way that it would go now"
+	}
+	return fmt.Sprintf("%d connections cut: their addresses do not exist on the ways that they would go now", n)
+}
+
+// FlowsDeleted is the journal's entry for connections that were cut.
+func FlowsDeleted(link string, at time.Time, n int) Happened {
+	return Happened{At: at, Kind: "flows", Subject: link, Text: flowsText(n)}
+}

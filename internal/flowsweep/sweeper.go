@@ -1,0 +1,99 @@
+package flowsweep
+
+import (
+	"context"
+	"log/slog"
+
+	"bothways/internal/flow"
+	"bothways/internal/route"
+)
+
+// Conntrack is the kernel's table of connections.
+type Conntrack interface {
+	Flush(ctx context.Context, f route.Family, value, mask uint32) error
+	Flows(ctx context.Context, f route.Family, value, mask uint32) ([]flow.Flow, error)
+	Delete(ctx context.Context, flows []flow.Flow) (int, error)
+	Fill() (count, limit int, err error)
+}
+
+// Sink takes what was found and done.
+type Sink interface {
+	// Listed gives the connections of a mark that were asked for.
+	Listed(flow.Mark, []flow.Flow)
+	// Deleted tells how many connections of a link were deleted, and about how many by a flush.
+	Deleted(l route.Link, f route.Family, n int)
+}
+
+// Sweeper is the loop.
+type Sweeper struct {
+	conntrack Conntrack
+	sink      Sink
+	log       *slog.Logger
+	queue     chan func(context.Context)
+}
+
+// maxQueue bounds the requests that wait. The engine asks once per link and family after a change.
+const maxQueue = 1024
+
+// New returns a sweeper that does nothing before Run.
+func New(c Conntrack, s Sink, log *slog.Logger) *Sweeper {
+	return &Sweeper{c, s, log, make(chan func(context.Context), maxQueue)}
+}
+
+// Run works until the context ends.
+func (s *Sweeper) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case do := <-s.queue:
+			do(ctx)
+		}
+	}
+}
+
+func (s *Sweeper) put(do func(context.Context)) {
+	select {
+	case s.queue <- do:
+	default:
+		s.log.Warn("too many requests for connections wait, one is left out")
+	}
+}
+
+// Flush deletes all connections of a link.
+func (s *Sweeper) Flush(m flow.Mark) {
+	s.put(func(ctx context.Context) {
+		before, _, _ := s.conntrack.Fill()
+		if err := s.conntrack.Flush(ctx, m.Family, m.Value, m.Mask); err != nil {
+			s.log.Warn("cannot delete connections", "error", err)
+			return
+		}
+		after, _, _ := s.conntrack.Fill()
+		s.sink.Deleted(m.Link, m.Family, max(before-after, 0))
+	})
+}
+
+// List asks for the connections of a link.
+func (s *Sweeper) List(m flow.Mark) {
+	s.put(func(ctx context.Context) {
+		flows, err := s.conntrack.Flows(ctx, m.Family, m.Value, m.Mask)
+		if err != nil {
+			s.log.Warn("cannot list connections", "error", err)
+			return
+		}
+		if len(flows) > 0 {
+			s.sink.Listed(m, flows)
+		}
+	})
+}
+
+// Delete deletes connections of a link.
+func (s *Sweeper) Delete(m flow.Mark, flows []flow.Flow) {
+	s.put(func(ctx context.Context) {
+		n, err := s.conntrack.Delete(ctx, flows)
+		if err != nil {
+			s.log.Warn("cannot delete connections", "error", err)
+		}
+		s.sink.Deleted(m.Link, m.Family, n)
+	})
+}
