@@ -22,16 +22,17 @@ type Filter struct {
 	Count map[string][]netip.Addr
 	// Dead are addresses of this namespace that neither hear nor answer.
 	Dead []netip.Addr
-	// Mute are interfaces on which BGP is dropped, both ways.
-	Mute []string
-	// Silent are interfaces with a carrier on which nothing at all passes.
-	Silent []string
 }
 
 // Refused is the counter of packets that Only dropped.
 const Refused = "refused"
 
-const tableName = "lab"
+// Tables of a namespace: each is replaced without touching the others and their counters.
+const (
+	tableName  = "lab"
+	muteName   = "lab_mute"
+	silentName = "lab_silent"
+)
 
 // Filter replaces the namespace's filter, counters included.
 func (n *Namespace) Filter(f Filter) error {
@@ -41,9 +42,7 @@ func (n *Namespace) Filter(f Filter) error {
 			return err
 		}
 		b := &filterBuilder{Conn: c}
-		if err := b.build(f); err != nil {
-			return fmt.Errorf("%s: filter: %w", n.Name, err)
-		}
+		b.build(f)
 		if err := c.Flush(); err != nil {
 			return fmt.Errorf("%s: filter: %w", n.Name, err)
 		}
@@ -51,7 +50,23 @@ func (n *Namespace) Filter(f Filter) error {
 	})
 }
 
-// Silence makes interfaces silent, and all others not, leaving the rest of the filter and its counters alone.
+// Mute drops BGP, both ways, on these interfaces and on no others.
+func (n *Namespace) Mute(interfaces []string) error {
+	return n.Do(func() error {
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		b := &filterBuilder{Conn: c}
+		b.mute(interfaces)
+		if err := c.Flush(); err != nil {
+			return fmt.Errorf("%s: mute: %w", n.Name, err)
+		}
+		return nil
+	})
+}
+
+// Silence lets nothing at all pass on these interfaces, which keep their carrier, and all on others.
 func (n *Namespace) Silence(interfaces []string) error {
 	return n.Do(func() error {
 		c, err := nftables.New()
@@ -98,8 +113,8 @@ type filterBuilder struct {
 }
 
 // fresh returns a table that is empty whatever was there before: add, delete and add again is one transaction.
-func (b *filterBuilder) fresh(family nftables.TableFamily) *nftables.Table {
-	t := &nftables.Table{Name: tableName, Family: family}
+func (b *filterBuilder) fresh(name string, family nftables.TableFamily) *nftables.Table {
+	t := &nftables.Table{Name: name, Family: family}
 	b.AddTable(t)
 	b.DelTable(t)
 	return b.AddTable(t)
@@ -114,9 +129,8 @@ func (b *filterBuilder) rule(c *nftables.Chain, parts ...[]expr.Any) {
 	b.AddRule(&nftables.Rule{Table: b.table, Chain: c, Exprs: slices.Concat(parts...)})
 }
 
-func (b *filterBuilder) build(f Filter) error {
-	b.silence(f.Silent)
-	b.table = b.fresh(nftables.TableFamilyINet)
+func (b *filterBuilder) build(f Filter) {
+	b.table = b.fresh(tableName, nftables.TableFamilyINet)
 	in, out := b.chain("in", nftables.ChainHookPrerouting), b.chain("out", nftables.ChainHookOutput)
 	b.AddObj(&nftables.CounterObj{Table: b.table, Name: Refused})
 	for _, name := range sortedKeys(f.Marks) {
@@ -138,12 +152,6 @@ func (b *filterBuilder) build(f Filter) error {
 		b.rule(in, addressIn(false, host(a)), drop())
 		b.rule(out, addressIn(true, host(a)), drop())
 	}
-	for _, name := range f.Mute {
-		for offset := uint32(0); offset <= 2; offset += 2 {
-			b.rule(in, interfaceIs(expr.MetaKeyIIFNAME, name), bgpPort(offset), drop())
-			b.rule(out, interfaceIs(expr.MetaKeyOIFNAME, name), bgpPort(offset), drop())
-		}
-	}
 	for _, name := range sortedKeys(f.Only) {
 		iif := interfaceIs(expr.MetaKeyIIFNAME, name)
 		b.rule(in, iif, addressIn(true, netip.MustParsePrefix("fe80::/10")), accept())
@@ -153,12 +161,22 @@ func (b *filterBuilder) build(f Filter) error {
 		}
 		b.rule(in, iif, count(Refused), drop())
 	}
-	return nil
+}
+
+func (b *filterBuilder) mute(interfaces []string) {
+	b.table = b.fresh(muteName, nftables.TableFamilyINet)
+	in, out := b.chain("in", nftables.ChainHookPrerouting), b.chain("out", nftables.ChainHookOutput)
+	for _, name := range interfaces {
+		for offset := uint32(0); offset <= 2; offset += 2 {
+			b.rule(in, interfaceIs(expr.MetaKeyIIFNAME, name), bgpPort(offset), drop())
+			b.rule(out, interfaceIs(expr.MetaKeyOIFNAME, name), bgpPort(offset), drop())
+		}
+	}
 }
 
 // silence drops at the device, in both directions, so that not even ARP or neighbor discovery is heard.
 func (b *filterBuilder) silence(interfaces []string) {
-	t := b.fresh(nftables.TableFamilyNetdev)
+	t := b.fresh(silentName, nftables.TableFamilyNetdev)
 	for i, name := range interfaces {
 		for hook, chainName := range map[*nftables.ChainHook]string{
 			nftables.ChainHookIngress: fmt.Sprintf("in%d", i), nftables.ChainHookEgress: fmt.Sprintf("out%d", i),
