@@ -89,7 +89,8 @@ func (t *turn) challenge() {
 	if c.agreed.Graceful == nil || len(c.agreed.Graceful.Families) == 0 {
 		return
 	}
-	if restarted := g != nil && g.Restarting; restarted || t.now.Sub(c.since) >= collisionEcho {
+	restarted := g != nil && g.Restarting && !c.agreed.Graceful.Restarting
+	if restarted || t.now.Sub(c.since) >= collisionEcho {
 		t.fail(i, cause{text: "neighbor connected anew"})
 	}
 }

@@ -48,6 +48,7 @@ const (
 	sendHoldMin    = 8 * time.Minute // RFC 9687, section 3.1: the greater of it and twice the hold time
 	restartTime    = 120 * time.Second
 	challengeTime  = 3 * time.Second  // for the standing session to break when the neighbor connects anew
+	collisionWait  = 2 * time.Second  // for the OPEN on a connection that would survive a collision
 	collisionEcho  = 10 * time.Second // age below which a new connection is the echo of a collision
 	sessionSettled = 30 * time.Second // age at which a session clears the back-off of errors before it
 )

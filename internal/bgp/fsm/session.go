@@ -108,11 +108,14 @@ func (t *turn) received(i int, m message.Message) {
 		}
 		t.fail(i, unexpected(message.UnexpectedInOpenSent, m.Type()))
 	case OpenConfirm:
-		if _, ok := m.(message.Keepalive); ok {
-			t.establish(i)
-			return
+		switch {
+		case c.confirmed && m.Type() != message.TypeOpen:
+			t.establish(i) // the neighbor's session stands: it has decided
+		case m.Type() == message.TypeKeepalive:
+			c.confirmed = true
+		default:
+			t.fail(i, unexpected(message.UnexpectedInOpenConfirm, m.Type()))
 		}
-		t.fail(i, unexpected(message.UnexpectedInOpenConfirm, m.Type()))
 	case Established:
 		if m.Type() == message.TypeOpen {
 			t.fail(i, unexpected(message.UnexpectedInEstablished, m.Type()))
@@ -133,6 +136,10 @@ func (t *turn) updated(i int) {
 	case Established:
 		t.alive(i, t.now)
 	case OpenConfirm:
+		if t.conns[i].confirmed {
+			t.establish(i)
+			return
+		}
 		t.fail(i, unexpected(message.UnexpectedInOpenConfirm, message.TypeUpdate))
 	default:
 		t.fail(i, unexpected(message.UnexpectedInOpenSent, message.TypeUpdate))
@@ -165,13 +172,16 @@ func (t *turn) opened(i int, o *message.Open) {
 		t.fail(i, cause{sent: bad.Notification, text: bad.Error()})
 		return
 	}
-	other := outgoing + incoming - i
-	if t.conns[other].id != 0 && t.conns[other].phase == OpenConfirm {
-		if t.keeps(o) != i {
+	if other := rival(i); t.conns[other].id != 0 {
+		// RFC 4271 compares with connections in OpenConfirm, and lets those in OpenSent be compared where the
+		// identifier is known: it is known now.
+		switch wins := t.keeps(o) == i; {
+		case wins:
+			t.drop(other, message.Cease(message.CollisionResolution, ""))
+		case t.conns[other].phase == OpenConfirm:
 			t.drop(i, message.Cease(message.CollisionResolution, ""))
 			return
 		}
-		t.drop(other, message.Cease(message.CollisionResolution, ""))
 	}
 	c := &t.conns[i]
 	c.open, c.agreed, c.phase, c.since = o, agreed, OpenConfirm, t.now
@@ -181,6 +191,18 @@ func (t *turn) opened(i int, o *message.Open) {
 	if agreed.Hold > 0 {
 		c.hold, c.keepalive = t.now.Add(agreed.Hold), t.now.Add(agreed.Keepalive)
 	}
+}
+
+// rival is the other place of connections before they are the session.
+func rival(i int) int { return outgoing + incoming - i }
+
+// contested reports whether the session should not stand yet on a connection that is ready, because the other one, on
+// which the neighbor's OPEN must come any moment, would survive: without the wait the neighbor closes the session as
+// soon as it has seen ours. The wait is short, for the other connection may be a dead one.
+func (t *turn) contested(i int) bool {
+	other := t.conns[rival(i)]
+	return other.id != 0 && other.phase == OpenSent && t.keeps(t.conns[i].open) == rival(i) &&
+		t.now.Before(other.since.Add(collisionWait))
 }
 
 // keeps is the place of the connection that survives a collision: the one made by the speaker with the higher

@@ -55,6 +55,7 @@ type conn struct {
 	keepalive time.Time // when to send the next one; zero for never
 	open      *message.Open
 	agreed    *Negotiated
+	confirmed bool // the neighbor has answered our OPEN; see contested
 }
 
 // State is the machine. It is a value: Handle returns the next one and leaves the receiver alone.
@@ -110,10 +111,13 @@ func (s State) Next() time.Time {
 	if s.wantsDial() || s.refusing {
 		sooner(s.dialAt)
 	}
-	for _, c := range s.conns {
+	for i, c := range s.conns {
 		if c.id != 0 {
 			sooner(c.hold)
 			sooner(c.keepalive)
+		}
+		if c.confirmed && c.phase == OpenConfirm {
+			sooner(s.conns[rival(i)].since.Add(collisionWait))
 		}
 	}
 	return next
@@ -140,6 +144,11 @@ func (s *State) established() int {
 func (s State) Handle(now time.Time, e Event) (State, []Action) {
 	t := turn{State: s, now: now}
 	t.handle(e)
+	for i := range challenger {
+		if c := t.conns[i]; c.confirmed && c.phase == OpenConfirm && !t.contested(i) {
+			t.establish(i)
+		}
+	}
 	if t.refusing && !t.dialAt.After(now) {
 		t.refusing = false
 	}
