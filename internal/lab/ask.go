@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
-	"sync"
 	"time"
 
 	"golang.org/x/net/icmp"
@@ -189,62 +188,6 @@ func (c *Conn) Ask(timeout time.Duration) (Answer, error) {
 		return a, err
 	}
 	return a, json.Unmarshal(line, &a)
-}
-
-// askEvery is how often Until asks anew.
-const askEvery = 3 * time.Millisecond
-
-// Until sends new requests, each from a port of its own, until one is answered as wanted, and returns how long after the
-// call that one was sent.
-func (w *World) Until(ctx context.Context, from string, to netip.Addr, want func(Answer) bool) (time.Duration, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	start := time.Now()
-	found := make(chan time.Duration, 1)
-	var tasks sync.WaitGroup
-	defer tasks.Wait()
-	defer cancel()
-	var last struct {
-		sync.Mutex // answers come in any order
-		Answer
-	}
-	tick := time.NewTicker(askEvery)
-	defer tick.Stop()
-	slots := make(chan struct{}, 100)
-	for {
-		select {
-		case took := <-found:
-			return took, nil
-		case <-ctx.Done():
-			last.Lock()
-			defer last.Unlock()
-			return 0, fmt.Errorf("%s to %s: %w; last answer %+v", from, to, ctx.Err(), last.Answer)
-		case <-tick.C:
-		}
-		select {
-		case slots <- struct{}{}:
-		default:
-			continue
-		}
-		sent := time.Since(start)
-		tasks.Go(func() {
-			defer func() { <-slots }()
-			one, cancel := context.WithTimeout(ctx, 250*time.Millisecond)
-			defer cancel()
-			a, err := w.AskUDP(one, from, to)
-			if err != nil {
-				return
-			}
-			last.Lock()
-			last.Answer = a
-			last.Unlock()
-			if want(a) {
-				select {
-				case found <- sent:
-				default:
-				}
-			}
-		})
-	}
 }
 
 // Eventually asks a question every few milliseconds until it is answered without an error, or the context ends.

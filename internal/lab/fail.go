@@ -53,6 +53,8 @@ func (w *World) Failures() map[string]Failure {
 
 // change goes from any failure of a thing to any other.
 func (w *World) change(ctx context.Context, name string, to Failure) error {
+	w.changing.Lock()
+	defer w.changing.Unlock()
 	if host, ok := strings.CutPrefix(name, hostPrefix); ok {
 		return w.changeHost(name, host, to)
 	}

@@ -29,6 +29,7 @@ type World struct {
 	control  *control
 	reaper   *reaper
 
+	changing sync.Mutex // one thing fails or heals at a time: each is several steps
 	mu       sync.Mutex // guards failures and what the edge announced: routers and callers change both
 	failures map[string]Failure
 	learned  map[string]map[netip.Prefix]bool
