@@ -46,6 +46,9 @@ func (p routePair) agrees() bool { return p.wantType == p.haveType && p.want == 
 
 func newModel() model {
 	return model{
+		// Until the first batch says what is wanted, a hint must not make the loop write: it would want nothing, and
+		// delete what an earlier daemon left.
+		mode:     plan.Hold,
 		nexthops: map[kstate.NexthopID]kstate.Nexthop{},
 		routes:   map[kstate.RouteKey]routePair{},
 		dirty:    map[kstate.RouteKey]struct{}{},
