@@ -186,7 +186,7 @@ func ownRole(neighbor policy.Role, strict bool) fsm.Role {
 func (s *speaker) translate(key engine.SessionKey, e session.Event) {
 	switch e := e.(type) {
 	case session.Up:
-		s.tell(engine.SessionUp{Key: key, Preserved: preserved(e.Negotiated, key.Family)})
+		s.tell(engine.SessionUp{Key: key, Preserved: preserved(e.Negotiated, key.Family), Ends: e.Negotiated.Graceful != nil})
 	case session.Down:
 		s.tell(engine.SessionDown{Key: key, Reason: e.Reason, Stale: slices.Contains(e.Stale, key.Family), StaleUntil: e.StaleUntil})
 	case session.Updates:

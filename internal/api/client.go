@@ -25,6 +25,7 @@ type Client struct {
 // NewClient returns a client of the daemon behind a socket.
 func NewClient(socket string) *Client {
 	return &Client{socket, &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true, // a client that is not used again leaves no connection behind
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		},

@@ -57,6 +57,7 @@ var mayImport = map[string]string{
 	"api": "api/v1 engine reconcile kstate nat policy rib route track",
 
 	"arch": "",
+	"e2e":  "", // tests only
 }
 
 // pure packages reach for no outside world, no clock, no lock and no log.

@@ -78,6 +78,7 @@ type dueKey struct {
 const (
 	adoptTime   = 120 * time.Second // as long as neighbors keep our routes, RFC 4724's suggestion for the restart time
 	refreshTime = 6 * time.Minute   // RFC 7313 leaves it open; BIRD's and FRR's stale time for graceful restart
+	quietTime   = 2 * time.Second   // a full table has no such pause, neighbors pace updates at 1 s at most inside one
 	refuseTime  = 2 * time.Minute   // until a neighbor that sent too much is taken back
 )
 
@@ -286,6 +287,8 @@ func (e *Engine) fire() {
 		e.changed = true
 		switch l := e.linkNamed(k.key.Link); {
 		case l == nil:
+		case k.what == "quiet":
+			e.endOfRIB(k.key)
 		case k.what == "stale":
 			e.dropStale(l, k.key.Family, "stale routes expired")
 		case k.what == "sweep":

@@ -170,8 +170,8 @@ func announce(k SessionKey, hop string, list ...string) SessionUpdates {
 }
 
 func bothUp(f *fakes) {
-	f.tell(SessionUp{Key: keyPrimary}, announce(keyPrimary, "192.0.2.2", "4.0.0.0/8", "5.0.0.0/8"), SessionEndOfRIB{keyPrimary},
-		SessionUp{Key: keySecondary}, announce(keySecondary, "192.0.2.6", "4.0.0.0/8", "5.0.0.0/8"), SessionEndOfRIB{keySecondary})
+	f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", "4.0.0.0/8", "5.0.0.0/8"), SessionEndOfRIB{keyPrimary},
+		SessionUp{Key: keySecondary, Ends: true}, announce(keySecondary, "192.0.2.6", "4.0.0.0/8", "5.0.0.0/8"), SessionEndOfRIB{keySecondary})
 }
 
 func TestFromSessionsToKernel(t *testing.T) {
@@ -280,7 +280,7 @@ func TestRestartHoldsUntilTheLastEndOfRIB(t *testing.T) {
 				t.Errorf("%s has number %d, want %d as before the restart", l.Name, l.Number, want)
 			}
 		}
-		f.tell(SessionUp{Key: keyPrimary}, announce(keyPrimary, "192.0.2.2", "4.0.0.0/8"), SessionEndOfRIB{keyPrimary}, SessionUp{Key: keySecondary})
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", "4.0.0.0/8"), SessionEndOfRIB{keyPrimary}, SessionUp{Key: keySecondary, Ends: true})
 		if f.last().Mode != plan.Hold {
 			t.Fatalf("one End-of-RIB is missing, and the mode is %s", f.last().Mode)
 		}
@@ -316,7 +316,7 @@ func TestGracefulRestartOfANeighbor(t *testing.T) {
 		if f.using("5.1.1.1/32") != "er/primary er/secondary" {
 			t.Error("stale routes are not used")
 		}
-		f.tell(SessionUp{Key: keyPrimary, Preserved: true}, announce(keyPrimary, "192.0.2.2", "4.0.0.0/8"))
+		f.tell(SessionUp{Key: keyPrimary, Preserved: true, Ends: true}, announce(keyPrimary, "192.0.2.2", "4.0.0.0/8"))
 		if f.using("5.1.1.1/32") != "er/primary er/secondary" {
 			t.Error("stale routes went before the End-of-RIB")
 		}
@@ -351,7 +351,7 @@ func TestMaximumPrefixes(t *testing.T) {
 			text := strings.Replace(site, "neighbor: 192.0.2.2", "neighbor: 192.0.2.2, max-prefixes: {count: 2, warn: 50, then: "+then+"}", 1)
 			f := start(t, text, Adopted{})
 			defer f.end()
-			f.tell(SessionUp{Key: keyPrimary}, announce(keyPrimary, "192.0.2.2", "4.0.0.0/8"))
+			f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", "4.0.0.0/8"))
 			if !strings.Contains(f.journal(), "limit er/primary: 1 prefixes of at most 2") {
 				t.Errorf("%s: no warning before:\n%s", then, f.journal())
 			}
@@ -469,4 +469,24 @@ func TestJournalIsBounded(t *testing.T) {
 	if len(j.entries) != journalSize || j.entries[0].Text != "5" || j.entries[journalSize-1].Text != fmt.Sprint(journalSize+4) {
 		t.Errorf("%d entries, from %s to %s", len(j.entries), j.entries[0].Text, j.entries[len(j.entries)-1].Text)
 	}
+}
+
+func TestRestartWithNeighborsThatSendNoEndOfRIB(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{Routes: 5})
+		defer f.end()
+		f.tell(SessionUp{Key: keyPrimary}, SessionUp{Key: keySecondary})
+		time.Sleep(quietTime - time.Millisecond)
+		f.tell(announce(keyPrimary, "192.0.2.2", "4.0.0.0/8"))
+		time.Sleep(quietTime - time.Millisecond)
+		synctest.Wait()
+		if f.last().Mode != plan.Hold {
+			t.Fatalf("it spoke a moment ago, and the mode is %s", f.last().Mode)
+		}
+		time.Sleep(2 * time.Millisecond)
+		synctest.Wait()
+		if f.last().Mode != plan.Full {
+			t.Errorf("all are quiet, and the mode is %s", f.last().Mode)
+		}
+	})
 }

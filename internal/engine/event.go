@@ -31,9 +31,13 @@ func (k SessionKey) String() string {
 type (
 	// SessionUp: Preserved says that the neighbor forwarded on while it was away, so that what is stale may wait for
 	// the End-of-RIB.
+	//
+	// Ends says that it will send an End-of-RIB; without graceful restart a neighbor need not, and then it has said
+	// everything when it has been quiet for a while.
 	SessionUp struct {
 		Key       SessionKey
 		Preserved bool
+		Ends      bool
 	}
 	// SessionDown: Stale says that the routes may be used until StaleUntil (RFC 4724).
 	SessionDown struct {

@@ -24,8 +24,9 @@ func (e *Engine) sessionUp(ev SessionUp) {
 		// It came back within one turn: what the new session says must not be taken out with the old.
 		t.purge(l.number)
 	}
-	s.up, s.complete = true, false
+	s.up, s.complete, s.ends = true, false, ev.Ends
 	e.note("session", ev.Key.String(), "established")
+	e.hearOn(ev.Key, s)
 	if !s.stale {
 		return
 	}
@@ -37,6 +38,13 @@ func (e *Engine) sessionUp(ev SessionUp) {
 	e.at(dueKey{"stale", ev.Key}, refreshTime)
 }
 
+// hearOn starts the wait for a neighbor without End-of-RIB anew.
+func (e *Engine) hearOn(k SessionKey, s *sessionState) {
+	if !s.ends && !s.complete {
+		e.at(dueKey{"quiet", k}, quietTime)
+	}
+}
+
 func (e *Engine) sessionDown(ev SessionDown) {
 	l, s, t := e.sessionOf(ev.Key)
 	if l == nil {
@@ -44,6 +52,7 @@ func (e *Engine) sessionDown(ev SessionDown) {
 	}
 	s.up, s.complete, s.refreshing, s.level = false, false, false, policy.LimitFine
 	delete(e.due, dueKey{"refresh", ev.Key})
+	delete(e.due, dueKey{"quiet", ev.Key})
 	if ev.Stale {
 		s.stale = true
 		t.table.MarkStale(l.number)
@@ -71,6 +80,7 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 		}
 	}
 	e.changed = true
+	e.hearOn(ev.Key, s)
 	count := t.table.Counts(l.number).Received
 	level := l.Limit.Level(count, beyond)
 	if level <= s.level {
@@ -94,6 +104,7 @@ func (e *Engine) endOfRIB(k SessionKey) {
 		return
 	}
 	s.complete, e.changed = true, true
+	delete(e.due, dueKey{"quiet", k})
 	if s.stale {
 		e.dropStale(l, k.Family, "not announced again")
 	}

@@ -32,7 +32,8 @@ type link struct {
 // sessionState is what the engine knows of a session.
 type sessionState struct {
 	up         bool
-	complete   bool // End-of-RIB seen since it came up
+	complete   bool // it has said everything since it came up
+	ends       bool // it says so with an End-of-RIB
 	stale      bool
 	level      policy.LimitLevel
 	refreshing bool

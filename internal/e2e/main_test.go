@@ -1,0 +1,174 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	v1 "bothways/internal/api/v1"
+	"bothways/internal/lab"
+	"bothways/internal/lab/world"
+)
+
+// binary is the daemon, built once for all tests of the package.
+var binary string
+
+func TestMain(m *testing.M) {
+	lab.Main()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "bothways-e2e")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "bothways")
+	build := exec.Command("go", "build", "-o", binary, "bothways/cmd/bothways")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v: %s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// needWorlds skips a test where no world can be raised, and fails it in CI.
+func needWorlds(t *testing.T) {
+	t.Helper()
+	if err := lab.CanRaise(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+}
+
+// raise starts a world without an edge.
+func raise(t *testing.T, change func(*world.World)) *lab.World {
+	t.Helper()
+	needWorlds(t)
+	d := world.Default()
+	d.Name = "e2e"
+	if change != nil {
+		change(d)
+	}
+	w, err := lab.Start(within(t, time.Minute), d, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			if log, err := os.ReadFile(w.EdgeLog()); err == nil {
+				t.Logf("the edge's log:\n%s", tail(log, 6000))
+			}
+		}
+		w.Close()
+	})
+	return w
+}
+
+func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
+
+// edge starts the daemon in a world and waits until it has settled.
+func edge(t *testing.T, w *lab.World) {
+	t.Helper()
+	if err := w.StartEdge(within(t, 20*time.Second), lab.EdgeOptions{Binary: binary}); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, w)
+}
+
+// settled waits until every session stands, all was said, and the kernel holds what it shall.
+func settled(t *testing.T, w *lab.World) {
+	t.Helper()
+	eventually(t, 60*time.Second, func(ctx context.Context) error {
+		var sessions []v1.Session
+		if err := w.Show(ctx, "sessions", &sessions); err != nil {
+			return err
+		}
+		for _, s := range sessions {
+			if s.State != "Established" {
+				return fmt.Errorf("session %s %s is %s: %s", s.Link, s.Family, s.State, s.LastError)
+			}
+			if s.Accepted == 0 {
+				return fmt.Errorf("session %s %s has no routes yet", s.Link, s.Family)
+			}
+		}
+		var links []v1.Link
+		if err := w.Show(ctx, "links", &links); err != nil {
+			return err
+		}
+		for _, l := range links {
+			if l.State != "up" {
+				return fmt.Errorf("link %s %s is %s: %s, %s", l.Name, l.Family, l.State, l.Carrier, l.Reachable)
+			}
+		}
+		var st v1.Status
+		if err := w.Show(ctx, "status", &st); err != nil {
+			return err
+		}
+		if st.Mode != "full" || st.Kernel.Pending != 0 {
+			return fmt.Errorf("mode %s, %d routes pending, last error %q", st.Mode, st.Kernel.Pending, st.Kernel.LastError)
+		}
+		return nil
+	})
+}
+
+func within(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// eventually asks until the answer is good, and fails with the last one.
+func eventually(t *testing.T, d time.Duration, question func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	if err := lab.Eventually(ctx, func() error { return question(ctx) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func address(t *testing.T, w *lab.World, host string, v6 bool) netip.Addr {
+	t.Helper()
+	a, err := w.Address(host, v6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// inEdge runs a command in the edge's namespace.
+func inEdge(w *lab.World, name string, args ...string) (string, error) {
+	var out []byte
+	err := w.Exec(lab.Edge, func() (err error) {
+		out, err = exec.Command(name, args...).CombinedOutput()
+		return err
+	})
+	if err != nil {
+		return string(out), fmt.Errorf("%s %v: %w: %s", name, args, err, out)
+	}
+	return string(out), nil
+}
+
+// need names a program that a test looks through.
+func need(t *testing.T, program, pkg string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		err = errors.Join(fmt.Errorf("package %s is not installed", pkg), err)
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+}
