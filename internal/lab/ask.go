@@ -149,12 +149,18 @@ func (w *World) Ping(ctx context.Context, from string, to netip.Addr) (Answer, e
 			break
 		}
 	}
-	for _, s := range []*farside.Services{w.cloud, w.internet} {
-		if a, ok := s.Pinged(string(payload)); ok {
-			return a, nil
+	// The kernel may reply before the watcher at the destination has run.
+	var a Answer
+	err = Eventually(ctx, func() error {
+		for _, s := range []*farside.Services{w.cloud, w.internet} {
+			if seen, ok := s.Pinged(string(payload)); ok {
+				a = seen
+				return nil
+			}
 		}
-	}
-	return Answer{}, errors.New("the reply came, and nobody saw the request")
+		return errors.New("the reply came, and nobody saw the request")
+	})
+	return a, err
 }
 
 // Conn is a TCP connection to a service that is kept, and asked again and again.

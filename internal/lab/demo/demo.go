@@ -57,7 +57,17 @@ func (d *Demo) claim(name, expected, seen string, ok bool) {
 type way struct {
 	pools []netip.Prefix
 	via   []string
-	words string
+}
+
+// words says what is expected, of one family.
+func (y way) words(v6 bool) string {
+	var pools []string
+	for _, p := range y.pools {
+		if p.Addr().Is6() == v6 && !slices.Contains(pools, p.String()) {
+			pools = append(pools, p.String())
+		}
+	}
+	return strings.Join(pools, " or ") + " by " + strings.Join(y.via, " or ")
 }
 
 // fits says whether an answer is of the way.
@@ -68,7 +78,7 @@ func (y way) fits(a lab.Answer) bool {
 
 // wayOf is by links of the world, all of one path.
 func (d *Demo) wayOf(links ...string) way {
-	y := way{words: strings.Join(links, " or ")}
+	var y way
 	for _, link := range links {
 		r := d.w.Description.Router(link)
 		y.via = append(y.via, r.Name)
@@ -81,14 +91,6 @@ func (d *Demo) wayOf(links ...string) way {
 			}
 		}
 	}
-	var pools []string
-	for _, p := range y.pools {
-		if !slices.Contains(pools, p.String()) {
-			pools = append(pools, p.String())
-		}
-	}
-	slices.Sort(pools)
-	y.words = strings.Join(pools, " or ") + " by " + strings.Join(y.via, " or ")
 	return y
 }
 
@@ -114,7 +116,7 @@ func (d *Demo) see(ctx context.Context, name string, hosts []world.Host, y way, 
 			seen[text]++
 		}
 		if total > 0 {
-			d.claim(name+family(v6), y.words, tally(seen), right == total)
+			d.claim(name+family(v6), y.words(v6), tally(seen), right == total)
 		}
 	}
 }
@@ -155,9 +157,9 @@ func (d *Demo) change(ctx context.Context, name string, hosts []world.Host, y wa
 		return err
 	}
 	for i, o := range outages {
-		expected := y.words
+		expected := y.words(to[i].Is6())
 		if limit > 0 {
-			expected = fmt.Sprintf("within %s: %s", limit, y.words)
+			expected += fmt.Sprintf(", within %s", limit)
 		}
 		if err != nil && o.Took == 0 {
 			d.claim(name+": "+names[i], expected, err.Error(), false)

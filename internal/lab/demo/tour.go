@@ -19,10 +19,11 @@ const (
 	pinned    = "vpn-gateway"
 )
 
-// Limits of what is claimed. A carrier is lost at once; a neighbor that falls silent has to be missed first.
+// Limits of what is claimed. A carrier is lost at once. A neighbor that falls silent has to be missed first, and sooner
+// than BGP alone would miss it: isp-a's hold time is 9 s.
 const (
 	carrierLimit = 100 * time.Millisecond
-	silentLimit  = 3 * time.Second
+	silentLimit  = 9 * time.Second
 )
 
 // Run goes through everything. The error is of what kept the tour from going on; claims that do not hold are none.

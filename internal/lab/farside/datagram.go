@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -47,7 +48,8 @@ func (s *Services) serveDatagrams(port int, handle func(datagram)) error {
 	return nil
 }
 
-// enlarge gives a socket room for a long pause of this process, so that what is counted as lost was lost on the way.
+// enlarge gives a socket room for a long pause of this process, so that what is counted as lost was lost on the way. In a
+// user namespace it gets only as much as the machine allows everybody.
 func enlarge(c *net.UDPConn) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -55,8 +57,12 @@ func enlarge(c *net.UDPConn) error {
 	}
 	var set error
 	err = raw.Control(func(fd uintptr) {
-		for _, opt := range []int{unix.SO_RCVBUFFORCE, unix.SO_SNDBUFFORCE} {
-			if set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, opt, 16<<20); set != nil {
+		for _, opt := range [][2]int{{unix.SO_RCVBUFFORCE, unix.SO_RCVBUF}, {unix.SO_SNDBUFFORCE, unix.SO_SNDBUF}} {
+			set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, opt[0], 16<<20)
+			if errors.Is(set, unix.EPERM) {
+				set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, opt[1], 16<<20)
+			}
+			if set != nil {
 				return
 			}
 		}
