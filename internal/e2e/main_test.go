@@ -116,8 +116,8 @@ func settled(t *testing.T, w *lab.World) {
 		if err := w.Show(ctx, "status", &st); err != nil {
 			return err
 		}
-		if st.Mode != "full" || st.Kernel.Pending != 0 {
-			return fmt.Errorf("mode %s, %d routes pending, last error %q", st.Mode, st.Kernel.Pending, st.Kernel.LastError)
+		if st.Mode != "full" || st.Waiting != 0 || st.Kernel.Pending != 0 {
+			return fmt.Errorf("mode %s, %d sessions have more to say, %d routes pending, last error %q", st.Mode, st.Waiting, st.Kernel.Pending, st.Kernel.LastError)
 		}
 		return nil
 	})

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -111,15 +112,31 @@ func TestStopLeavesTheKernelForwarding(t *testing.T) {
 		t.Fatal(err)
 	}
 	if before != after {
-		t.Errorf("our table before the stop\n%s\nafter\n%s", before, after)
+		t.Errorf("our table changed at the stop: %s", firstDifference(before, after))
 	}
 	sessions, err := w.Sessions(within(t, 5*time.Second), "isp-a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range sessions {
-		t.Logf("isp-a says %+v", s)
+		if s.Established {
+			t.Errorf("isp-a still has a session: %+v", s)
+		}
 	}
+	edge(t, w)
+	if again, err := ourTable(w); err != nil || again != before {
+		t.Errorf("our table changed by stop and start: %s (%v)", firstDifference(before, again), err)
+	}
+}
+
+func firstDifference(a, b string) string {
+	la, lb := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i := range min(len(la), len(lb)) {
+		if la[i] != lb[i] {
+			return fmt.Sprintf("%d lines, then %d; line %d was %q and is %q", len(la), len(lb), i+1, la[i], lb[i])
+		}
+	}
+	return fmt.Sprintf("%d lines, then %d", len(la), len(lb))
 }
 
 // ourTable is our table as ip prints it.

@@ -318,3 +318,18 @@ func TestFirewallRefused(t *testing.T) {
 		f.stop()
 	})
 }
+
+// TestNothingIsDeletedBeforeAnythingIsWanted: hints come while the engine still reads its configuration.
+func TestNothingIsDeletedBeforeAnythingIsWanted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, true)
+		before := f.kernel.String()
+		f.r.Hint()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if f.kernel.String() != before {
+			t.Errorf("before the first batch the kernel was changed to\n%s", f.kernel)
+		}
+		f.stop()
+	})
+}
