@@ -22,7 +22,7 @@ func (s server) status(*http.Request) (any, error) {
 	out.Kernel = v1.Kernel{
 		Mode: k.Mode.String(), Agrees: k.Agrees, Compared: k.Compared, Routes: k.Routes, Pending: k.Pending,
 		Nexthops: k.Nexthops, Rules: k.Rules, Repaired: k.Repaired, Refused: k.Refused, LastError: k.LastError,
-		Sysctls: []v1.Sysctl{},
+		Behind: snap.Sequence - min(k.Sequence, snap.Sequence), Sysctls: []v1.Sysctl{},
 	}
 	for _, c := range k.Sysctls {
 		out.Kernel.Sysctls = append(out.Kernel.Sysctls, v1.Sysctl{Key: c.Key, Value: c.Value, State: c.State})

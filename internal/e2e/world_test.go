@@ -1,5 +1,12 @@
 package e2e
 
-import "bothways/internal/lab/world"
+import (
+	"context"
 
-type worldOf = world.World
+	"bothways/internal/lab/world"
+)
+
+type (
+	worldOf   = world.World
+	contextOf = context.Context
+)

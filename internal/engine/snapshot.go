@@ -21,6 +21,7 @@ type Snapshot struct {
 	At       time.Time
 	Mode     plan.Mode
 	Waiting  int
+	Sequence uint64 // of the last batch handed to the reconciler
 	Links    []LinkView
 	Paths    []PathView
 	Rankings []RankingView
@@ -92,7 +93,7 @@ type AnswerView struct {
 
 func (e *Engine) publish() {
 	_, mode := e.restart.Next(e.now, e.waiting())
-	s := &Snapshot{Site: e.cfg.Site, At: e.now, Mode: mode, Waiting: e.waiting(), Journal: slices.Clone(e.journal.entries)}
+	s := &Snapshot{Site: e.cfg.Site, At: e.now, Mode: mode, Waiting: e.waiting(), Sequence: e.sequence, Journal: slices.Clone(e.journal.entries)}
 	for _, l := range e.links {
 		s.Links = append(s.Links, e.viewLink(l))
 	}

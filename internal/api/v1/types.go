@@ -154,7 +154,8 @@ type Kernel struct {
 	Agrees    bool      `json:"agrees"`
 	Compared  time.Time `json:"compared"`
 	Routes    int       `json:"routes"`
-	Pending   int       `json:"pending"`
+	Pending   int       `json:"pending"` // routes
+	Behind    uint64    `json:"behind"`  // batches of changes that are not in the kernel yet
 	Nexthops  int       `json:"nexthops"`
 	Rules     int       `json:"rules"`
 	Repaired  int       `json:"repaired"`
