@@ -210,6 +210,9 @@ func natParams(c *config.Config, links []*link) nat.Params {
 			if l.speaks(f) {
 				n.Neighbors = append(n.Neighbors, l.Neighbor(f))
 			}
+			if a := l.Address(f); a.IsValid() {
+				n.Addresses = append(n.Addresses, a.Addr())
+			}
 		}
 		p.Links = append(p.Links, n)
 	}

@@ -26,13 +26,15 @@ type Link struct {
 	Interface string
 	Entries   []Entry      // longest network first
 	Neighbors []netip.Addr // with whom BGP is spoken
+	Addresses []netip.Addr // the link's own, as far as they are known
 }
 
 // Names of what others read in the table.
 const (
 	NumbersMap   = "link_numbers"  // interface to link number, read back on a restart
 	GuardTransit = "guard_transit" // packets from one link to another
-	GuardLeak    = "guard_leak"    // packets that leave a link untranslated
+	GuardLeak    = "guard_leak"    // packets that would leave a link untranslated
+	GuardForeign = "guard_foreign" // packets that would leave a link with an address of another path
 )
 
 // bgpPort is BGP's. Its sessions with a link's neighbor are not tracked, so that a full conntrack table takes none down.
@@ -52,7 +54,7 @@ const (
 // Ruleset computes the table.
 func Ruleset(p Params) kstate.Ruleset {
 	b := &builder{p: p}
-	r := kstate.Ruleset{Counters: []string{GuardLeak, GuardTransit}}
+	r := kstate.Ruleset{Counters: []string{GuardForeign, GuardLeak, GuardTransit}}
 	r.Sets = append(r.Sets,
 		kstate.NftSet{Name: "links", Type: kstate.Ifname, Interfaces: b.interfaces()},
 		kstate.NftSet{Name: "inside", Type: kstate.Ifname, Interfaces: p.Inside})
@@ -283,12 +285,19 @@ func translate(e Entry) kstate.Part {
 	return kstate.Verdict{Kind: kstate.Return}
 }
 
-// leaks drops what would leave a link with an inside source that translation should have replaced. Packets that
-// conntrack calls invalid skip translation: the classic way for it to happen.
+// leaks drops what would leave a link with an inside source that translation should have replaced: packets that
+// conntrack calls invalid skip translation, the classic way for it to happen. And it drops what would leave with an
+// address of another path: packets of a connection whose link is gone, in the moment until the connection is cut.
 func (b *builder) leaks() []kstate.NftChain {
 	var chains []kstate.NftChain
 	for _, l := range b.p.Links {
 		c := kstate.NftChain{Name: chain("leak", l)}
+		for _, f := range route.Families() {
+			if others := b.others(l, f); len(others) > 0 {
+				c.Rules = append(c.Rules, rule(kstate.MatchAddress{End: kstate.Source, Prefixes: others},
+					kstate.Count{Name: GuardForeign}, kstate.Verdict{Kind: kstate.Drop}).WithComment("%s", l.Name))
+			}
+		}
 		for _, e := range l.Entries {
 			from := kstate.MatchAddress{End: kstate.Source, Prefixes: []netip.Prefix{e.Network}}
 			if e.Kind == None {
@@ -301,4 +310,42 @@ func (b *builder) leaks() []kstate.NftChain {
 	}
 	return append(chains, kstate.NftChain{Name: "leak", Hook: kstate.Postrouting, Type: kstate.FilterChain, Priority: priorityLeak,
 		Rules: []kstate.NftRule{b.dispatch(kstate.Out, "leak")}})
+}
+
+// others are the addresses of a family that belong to other links and not to this one: pools, prefixes, and the links' own.
+func (b *builder) others(l Link, f route.Family) []netip.Prefix {
+	mine := b.belongs(l, f)
+	var out []netip.Prefix
+	for _, o := range b.p.Links {
+		for _, p := range b.belongs(o, f) {
+			if !slices.ContainsFunc(mine, p.Overlaps) {
+				out = append(out, p)
+			}
+		}
+	}
+	// The kernel's sets take no prefix inside another.
+	return slices.DeleteFunc(unique(out), func(p netip.Prefix) bool {
+		return slices.ContainsFunc(out, func(q netip.Prefix) bool { return q != p && route.Contains(q, p) })
+	})
+}
+
+func (b *builder) belongs(l Link, f route.Family) []netip.Prefix {
+	var out []netip.Prefix
+	for _, e := range l.Entries {
+		if e.To.IsValid() && route.FamilyOf(e.To.Addr()) == f {
+			out = append(out, e.To)
+		}
+	}
+	for _, a := range l.Addresses {
+		if route.FamilyOf(a) == f {
+			out = append(out, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	return out
+}
+
+func unique(list []netip.Prefix) []netip.Prefix {
+	list = slices.Clone(list)
+	slices.SortFunc(list, route.ComparePrefix)
+	return slices.Compact(list)
 }

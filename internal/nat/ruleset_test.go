@@ -16,11 +16,11 @@ func example() Params {
 		Inside: []string{"lan0"},
 		Pins:   []netip.Prefix{net("20.36.1.7/32"), net("20.36.1.7/32")},
 		Links: []Link{
-			{Number: 1, Name: "expressroute/primary", Interface: "er0", Neighbors: []netip.Addr{netip.MustParseAddr("192.0.2.2")},
+			{Number: 1, Name: "expressroute/primary", Interface: "er0", Neighbors: []netip.Addr{netip.MustParseAddr("192.0.2.2")}, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 				Entries: []Entry{
 					{Network: net("fd20::/48"), Kind: Prefix, To: net("2001:db8:100::/48")},
 					{Network: net("10.20.0.0/16"), Kind: Pool, To: net("198.51.100.64/28")}}},
-			{Number: 3, Name: "isp-b/main", Interface: "wan1",
+			{Number: 3, Name: "isp-b/main", Interface: "wan1", Addresses: []netip.Addr{netip.MustParseAddr("198.18.2.2")},
 				Entries: []Entry{
 					{Network: net("10.20.9.0/24"), Kind: None},
 					{Network: net("10.20.0.0/16"), Kind: Interface}}},
