@@ -29,6 +29,8 @@ var mayImport = map[string]string{
 	// pure: the same input gives the same output
 	"bgp/message": "route",
 	"bgp/fsm":     "bgp/message route",
+	"bfd/packet":  "",
+	"bfd/fsm":     "bfd/packet",
 	"track":       "route",
 	"provider":    "route",
 	"policy":      "route",
@@ -41,6 +43,7 @@ var mayImport = map[string]string{
 
 	// effects: each touches one outside world and decides nothing
 	"bgp/session":       "bgp/fsm bgp/message route",
+	"bfd/session":       "bfd/fsm bfd/packet",
 	"kernel/namespace":  "", // what the kernel effects share: a thread in the right network namespace
 	"kernel/rtnl":       "kernel/namespace kstate route",
 	"kernel/nft":        "kernel/namespace kstate route",
@@ -61,7 +64,7 @@ var mayImport = map[string]string{
 }
 
 // pure packages reach for no outside world, no clock, no lock and no log.
-var pure = strings.Fields(`route kstate api/v1 bgp/message bgp/fsm track provider policy flow rib fib nat plan config`)
+var pure = strings.Fields(`route kstate api/v1 bgp/message bgp/fsm bfd/packet bfd/fsm track provider policy flow rib fib nat plan config`)
 
 var impure = strings.Fields(`context log log/slog math/rand math/rand/v2 net net/http
 	os os/exec os/signal sync sync/atomic syscall unsafe golang.org/x/sys/unix
