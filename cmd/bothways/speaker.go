@@ -134,8 +134,13 @@ func (s *speaker) Refuse(key engine.SessionKey, retryAfter time.Duration) {
 	s.with(key, func(x *session.Session) { x.Stop(message.MaximumPrefixes, retryAfter) })
 }
 
-// Retry implements engine.Speaker.
-func (s *speaker) Retry(key engine.SessionKey) { s.with(key, (*session.Session).Retry) }
+// Pause implements engine.Speaker.
+func (s *speaker) Pause(key engine.SessionKey, reason string) {
+	s.with(key, func(x *session.Session) { x.Pause(reason) })
+}
+
+// Resume implements engine.Speaker.
+func (s *speaker) Resume(key engine.SessionKey) { s.with(key, (*session.Session).Resume) }
 
 // Refresh implements engine.Speaker.
 func (s *speaker) Refresh(key engine.SessionKey) {

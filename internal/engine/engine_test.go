@@ -46,6 +46,7 @@ type fakes struct {
 	engine   *Engine
 	sessions []SessionParams
 	refused  []SessionKey
+	paused   []string
 	batches  []plan.Batch
 	watched  []Watched
 	flows    []string   // requests about connections
@@ -57,10 +58,13 @@ type fakes struct {
 
 func (f *fakes) Configure(s []SessionParams)                   { f.sessions = s }
 func (f *fakes) Refuse(k SessionKey, retryAfter time.Duration) { f.refused = append(f.refused, k) }
-func (f *fakes) Retry(SessionKey)                              {}
-func (f *fakes) Refresh(SessionKey)                            {}
-func (f *fakes) Flush(m flow.Mark)                             { f.flows = append(f.flows, fmt.Sprintf("flush %d", m.Value)) }
-func (f *fakes) List(m flow.Mark)                              { f.flows = append(f.flows, fmt.Sprintf("list %d", m.Value)) }
+func (f *fakes) Pause(k SessionKey, reason string) {
+	f.paused = append(f.paused, "pause "+k.String()+": "+reason)
+}
+func (f *fakes) Resume(k SessionKey) { f.paused = append(f.paused, "resume "+k.String()) }
+func (f *fakes) Refresh(SessionKey)  {}
+func (f *fakes) Flush(m flow.Mark)   { f.flows = append(f.flows, fmt.Sprintf("flush %d", m.Value)) }
+func (f *fakes) List(m flow.Mark)    { f.flows = append(f.flows, fmt.Sprintf("list %d", m.Value)) }
 func (f *fakes) Delete(m flow.Mark, flows []flow.Flow) {
 	for _, x := range flows {
 		f.flows = append(f.flows, fmt.Sprintf("delete %s", x.Destination))
@@ -225,6 +229,7 @@ func TestCarrierLoss(t *testing.T) {
 		f := start(t, site, Adopted{})
 		defer f.end()
 		bothUp(f)
+		f.paused = nil
 		f.tell(CarrierChanged{Index: 2})
 		if !slices.Equal(f.last().Lost, []int{2}) || f.using("4.1.1.1/32") != "er/secondary" {
 			t.Errorf("lost %v, 4.1.1.1 goes by %s", f.last().Lost, f.using("4.1.1.1/32"))
@@ -240,6 +245,9 @@ func TestCarrierLoss(t *testing.T) {
 		f.tell(CarrierChanged{Index: 2, Carrier: true})
 		if f.using("4.1.1.1/32") != "er/primary er/secondary" {
 			t.Errorf("healed, and 4.1.1.1 goes by %s", f.using("4.1.1.1/32"))
+		}
+		if want := []string{"pause er/primary: no carrier", "resume er/primary"}; !slices.Equal(f.paused, want) {
+			t.Errorf("sessions: %v, want %v", f.paused, want)
 		}
 	})
 }

@@ -92,15 +92,18 @@ func (e *Engine) carrier(ev CarrierChanged) {
 }
 
 func (e *Engine) observeCarrier(l *link, carrier bool, why string) {
-	back := carrier && !l.carrier
+	was := l.carrier
 	l.carrier = carrier
 	e.observe(l, &l.tracks.Carrier, track.Carrier, carrier, why)
-	if !back {
-		return
-	}
 	for _, f := range route.Families() {
-		if l.speaks(f) {
-			e.deps.Speaker.Retry(SessionKey{l.FullName(), f})
+		switch {
+		case was == carrier || !l.speaks(f):
+		case carrier:
+			e.deps.Speaker.Resume(SessionKey{l.FullName(), f})
+		default:
+			// The neighbor sees the same and lets our routes go. When the carrier is back, packets go this way again
+			// only once the neighbor has said so: what it would answer until then goes elsewhere, or nowhere.
+			e.deps.Speaker.Pause(SessionKey{l.FullName(), f}, why)
 		}
 	}
 }

@@ -17,8 +17,9 @@ type Speaker interface {
 	Configure([]SessionParams)
 	// Refuse ends a session because of too many prefixes, and takes the neighbor back after a while.
 	Refuse(key SessionKey, retryAfter time.Duration)
-	// Retry connects now instead of waiting, because what failed may work again.
-	Retry(key SessionKey)
+	// Pause ends a session whose link lost its carrier, and connects no more until Resume.
+	Pause(key SessionKey, reason string)
+	Resume(key SessionKey)
 	// Refresh asks the neighbor to say everything again, where it can.
 	Refresh(key SessionKey)
 }

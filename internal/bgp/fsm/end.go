@@ -111,7 +111,10 @@ func (t *turn) stop(e Stop) {
 		t.drop(i, n)
 		if c.phase == Established {
 			text := "stopped"
-			if e.Notification != nil {
+			switch {
+			case e.Reason != "":
+				text = e.Reason
+			case e.Notification != nil:
 				text = fmt.Sprintf("sent %v", e.Notification)
 			}
 			t.do(Down{Conn: c.id, Reason: text, Sent: n})

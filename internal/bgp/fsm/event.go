@@ -22,6 +22,7 @@ type (
 	Stop struct {
 		Notification *message.Notification
 		RetryAfter   time.Duration
+		Reason       string // for Down, where there is no NOTIFICATION
 	}
 
 	// Retry asks for an attempt to connect now, since the reason why the last ones failed may be gone.

@@ -447,7 +447,7 @@ func TestBackOff(t *testing.T) {
 func TestStopWithRetry(t *testing.T) {
 	m := newMachine(t, params())
 	m.establish(peerOpen(nil))
-	m.want(Stop{message.Cease(message.MaximumPrefixes, ""), time.Minute},
+	m.want(Stop{Notification: message.Cease(message.MaximumPrefixes, ""), RetryAfter: time.Minute},
 		"close 1 cease: maximum number of prefixes reached; down 1 sent cease: maximum number of prefixes reached stale[]")
 	m.want(Accepted{2}, "close 2 cease: connection rejected")
 	m.want(Retry{}, "")
@@ -456,6 +456,15 @@ func TestStopWithRetry(t *testing.T) {
 	}
 	m.want(Tick{}, "dial")
 	m.want(Accepted{3}, "send 3 open")
+}
+
+func TestPause(t *testing.T) {
+	m := newMachine(t, params())
+	m.establish(peerOpen(nil))
+	m.want(Stop{Reason: "no carrier"}, "close 1; down 1 no carrier stale[]")
+	m.want(Retry{}, "")
+	m.want(Tick{}, "")
+	m.want(Start{}, "dial")
 }
 
 func TestStopCancelsADial(t *testing.T) {

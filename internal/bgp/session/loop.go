@@ -148,6 +148,9 @@ func (l *loop) command(ctx context.Context, c command) {
 		}
 	case retry:
 		l.handle(ctx, fsm.Retry{})
+	case resume:
+		l.handle(ctx, fsm.Start{})
+		l.handle(ctx, fsm.Retry{})
 	case accept:
 		l.handle(ctx, fsm.Accepted{Conn: l.adopt(c.nc)})
 	case stop:

@@ -46,6 +46,7 @@ type (
 	refresh struct{ family route.Family }
 	release struct{}
 	retry   struct{}
+	resume  struct{}
 	accept  struct{ nc net.Conn }
 	stop    struct {
 		fsm.Stop
@@ -139,6 +140,13 @@ func (s *Session) ReleaseEndOfRIB() { s.tell(release{}) }
 // Retry has the session connect now, if it waits to. It is for when the reason of failures may be gone, such as when
 // the carrier is back.
 func (s *Session) Retry() { s.tell(retry{}) }
+
+// Pause ends the connection without a word and makes no other until Resume, because nothing can be said: the link has
+// lost its carrier. The neighbor's routes go, since the neighbor sees the same and lets ours go.
+func (s *Session) Pause(reason string) { s.tell(stop{fsm.Stop{Reason: reason}, false}) }
+
+// Resume is the contrary of Pause.
+func (s *Session) Resume() { s.tell(resume{}) }
 
 // RequestRefresh asks the neighbor to send all routes of the family again (RFC 2918).
 func (s *Session) RequestRefresh(f route.Family) error {
