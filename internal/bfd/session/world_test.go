@@ -65,7 +65,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	os.Chmod(dir, 0o755)
+	os.Chmod(dir, 0o777) // FRR gives up root
 	w.dir = dir
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	for _, ns := range []string{w.ours, w.theirs} {
