@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"sync"
@@ -91,6 +92,7 @@ type daemon struct {
 	ct      *conntrack.Handle
 	sweeper *flowsweep.Sweeper
 	sink    linkSink
+	socket  net.Listener
 	stop    chan v1.Stop
 
 	engineCtx, loopCtx, sessionCtx context.Context
@@ -103,6 +105,10 @@ func newDaemon(ctx context.Context, c *config.Config, file string, log *slog.Log
 	d.loopCtx, d.endLoop = context.WithCancel(ctx)
 	d.sessionCtx, d.endSession = context.WithCancel(ctx)
 	var err error
+	// Before anything is changed in the kernel: a daemon that cannot be asked is not started.
+	if d.socket, err = api.Listen(ctx, c.API.Socket); err != nil {
+		return nil, err
+	}
 	if d.rtnl, err = rtnl.Open(); err != nil {
 		return nil, err
 	}
@@ -194,7 +200,7 @@ func (d *daemon) run(ctx context.Context) error {
 	start(&others, func() error { return d.watcher.Run(d.engineCtx) })
 	start(&others, func() error { return d.sweeper.Run(d.engineCtx) })
 	start(&others, func() error { return d.speaker.listener.Run(d.sessionCtx) })
-	start(&others, func() error { return api.Serve(d.engineCtx, d.cfg.API.Socket, d.apiDeps()) })
+	start(&others, func() error { return api.Serve(d.engineCtx, d.socket, d.apiDeps()) })
 	d.log.Info("running", "site", d.cfg.Site, "version", thisVersion().Version)
 
 	var stop v1.Stop

@@ -33,23 +33,27 @@ type Deps struct {
 	Log      *slog.Logger
 }
 
-// Serve answers on a unix socket that only its owner may open, until the context ends. A socket that a dead daemon left
-// is replaced.
-func Serve(ctx context.Context, socket string, d Deps) error {
+// Listen makes a unix socket that only its owner may open. One that a dead daemon left is replaced.
+func Listen(ctx context.Context, socket string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
-		return fmt.Errorf("api: %w", err)
+		return nil, fmt.Errorf("api: %w", err)
 	}
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("api: %w", err)
+		return nil, fmt.Errorf("api: %w", err)
 	}
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "unix", socket)
 	if err != nil {
-		return fmt.Errorf("api: %w", err)
+		return nil, fmt.Errorf("api: %w", err)
 	}
 	if err := os.Chmod(socket, 0o600); err != nil {
 		ln.Close()
-		return fmt.Errorf("api: %w", err)
+		return nil, fmt.Errorf("api: %w", err)
 	}
+	return ln, nil
+}
+
+// Serve answers on a socket until the context ends.
+func Serve(ctx context.Context, ln net.Listener, d Deps) error {
 	srv := &http.Server{Handler: handler(d), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 1 << 14}
 	defer context.AfterFunc(ctx, func() {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

@@ -182,12 +182,13 @@ func TestCannotStart(t *testing.T) {
 		{"unknown key", write("unknown.yaml", "sight: x\n"), `unknown.yaml:1: unknown key "sight"`, 0},
 		{"a rule of the provider broken", write("rule.yaml", strings.Replace(string(good), "announce: [", "announce: [10.9.0.0/16, ", 1)), "the private prefix 10.9.0.0/16 is announced", 0},
 		{"a second daemon", w.EdgeFile(), "another bothways daemon runs in this network namespace", 0},
+		{"no place for the socket", write("socket.yaml", strings.Replace(string(good), `socket: "`, `socket: "/dev/null/x`, 1)), "api: mkdir /dev/null", 0},
 		{"no privileges", write("good.yaml", string(good)), "no permission to change the network (CAP_NET_ADMIN is missing)", 65534},
 	}
 	for _, row := range rows {
 		var out []byte
 		where := lab.Edge
-		if row.uid != 0 {
+		if row.uid != 0 || strings.Contains(row.name, "socket") {
 			where = "client" // no daemon runs there
 		}
 		err := w.Exec(where, func() error {

@@ -23,6 +23,7 @@ func Sysctls(links []SysctlLink) []kstate.Sysctl {
 		{Key: "net.ipv4.fwmark_reflect", Value: "1"},
 		{Key: "net.ipv6.fwmark_reflect", Value: "1"},
 		{Key: "net.netfilter.nf_conntrack_acct", Value: "1"},
+		{Key: "net.netfilter.nf_conntrack_max", Value: "262144", AtLeast: true},
 		{Key: "net.ipv4.conf.all.send_redirects", Value: "0"},
 	}
 	for _, l := range links {

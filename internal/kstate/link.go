@@ -31,4 +31,7 @@ type Neighbor struct {
 }
 
 // Sysctl is a kernel setting: the key with dots, as sysctl(8) prints it.
-type Sysctl struct{ Key, Value string }
+type Sysctl struct {
+	Key, Value string
+	AtLeast    bool // a higher number is as good
+}

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
+
+	"bothways/internal/kstate"
 )
 
 // writeSysctls sets what is wanted once per change and per comparison. What cannot be set is a state that is shown, not
@@ -16,7 +19,7 @@ func (r *Reconciler) writeSysctls() bool {
 	r.sysctlStatus = nil
 	for _, s := range r.sysctls {
 		state := "set"
-		if have, err := r.kernel.Sysctl(s.Key); err != nil || strings.Join(strings.Fields(have), " ") != s.Value {
+		if have, err := r.kernel.Sysctl(s.Key); err != nil || !satisfies(s, strings.Join(strings.Fields(have), " ")) {
 			if err := r.kernel.SetSysctl(s.Key, s.Value); err != nil {
 				state = "not settable here"
 				if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) {
@@ -28,4 +31,13 @@ func (r *Reconciler) writeSysctls() bool {
 	}
 	r.sysctlsDone = slices.Clone(r.sysctls)
 	return true
+}
+
+func satisfies(s kstate.Sysctl, have string) bool {
+	if !s.AtLeast {
+		return have == s.Value
+	}
+	h, err1 := strconv.Atoi(have)
+	want, err2 := strconv.Atoi(s.Value)
+	return err1 == nil && err2 == nil && h >= want
 }
