@@ -8,11 +8,13 @@ import (
 // Kind of evidence.
 type Kind string
 
-// Kinds. Carrier and neighbor decide; BGP is shown, and acts through the routes that a session brings or takes away: an
-// established session is no evidence that packets pass.
+// Kinds. Carrier, neighbor, BFD and probes decide; BGP is shown, and acts through the routes that a session brings or
+// takes away: an established session is no evidence that packets pass.
 const (
 	Carrier  Kind = "carrier"
 	Neighbor Kind = "neighbor"
+	BFD      Kind = "bfd"
+	Probe    Kind = "probes"
 	BGP      Kind = "bgp"
 )
 
