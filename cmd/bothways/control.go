@@ -32,3 +32,33 @@ func reloadCommand(socket *string) *cobra.Command {
 		},
 	}
 }
+
+func drainCommand(socket *string, on bool) *cobra.Command {
+	body := v1.Drain{On: on}
+	cmd := &cobra.Command{
+		Use:   "drain LINK",
+		Short: "Prefer every other link to one, until undrain",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body.Link = args[0]
+			return api.NewClient(*socket).Post(cmd.Context(), "drain", body)
+		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			var links []v1.Link
+			if len(args) > 0 || api.NewClient(*socket).Get(cmd.Context(), "links", nil, &links) != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			var names []string
+			for _, l := range links {
+				names = append(names, l.Name)
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	if on {
+		cmd.Flags().BoolVar(&body.Move, "move", false, "take existing connections along")
+	} else {
+		cmd.Use, cmd.Short = "undrain LINK", "Use a drained link again"
+	}
+	return cmd
+}

@@ -105,10 +105,6 @@ func newDaemon(ctx context.Context, c *config.Config, file string, log *slog.Log
 	d.loopCtx, d.endLoop = context.WithCancel(ctx)
 	d.sessionCtx, d.endSession = context.WithCancel(ctx)
 	var err error
-	// Before anything is changed in the kernel: a daemon that cannot be asked is not started.
-	if d.socket, err = api.Listen(ctx, c.API.Socket); err != nil {
-		return nil, err
-	}
 	if d.rtnl, err = rtnl.Open(); err != nil {
 		return nil, err
 	}
@@ -116,6 +112,10 @@ func newDaemon(ctx context.Context, c *config.Config, file string, log *slog.Log
 		return nil, err
 	} else if len(missing) > 0 {
 		return nil, fmt.Errorf("this kernel lacks what the edge needs: %v", missing)
+	}
+	// Before anything is changed in the kernel: a daemon that cannot be asked is not started.
+	if d.socket, err = api.Listen(ctx, c.API.Socket); err != nil {
+		return nil, err
 	}
 	if d.nft, err = nft.Open(); err != nil {
 		return nil, err

@@ -84,6 +84,15 @@ func handler(d Deps) http.Handler {
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		s.write(w, func(r *http.Request) (any, error) { return struct{}{}, d.Reload(r.Context()) }, r)
 	})
+	mux.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, r *http.Request) {
+		s.write(w, func(r *http.Request) (any, error) {
+			var drain v1.Drain
+			if err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 1<<12)).Decode(&drain); err != nil {
+				return nil, badRequest{err}
+			}
+			return struct{}{}, s.Engine.Drain(r.Context(), drain.Link, drain.On, drain.Move)
+		}, r)
+	})
 	mux.HandleFunc("POST /v1/stop", func(w http.ResponseWriter, r *http.Request) {
 		s.write(w, func(r *http.Request) (any, error) {
 			var stop v1.Stop

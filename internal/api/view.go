@@ -85,7 +85,10 @@ func (s server) links(*http.Request) (any, error) {
 			if f.Address.IsValid() {
 				v.Address = f.Address.String()
 			}
-			if f.Usable {
+			switch {
+			case f.Usable && l.Drained:
+				v.State = "drained"
+			case f.Usable:
 				v.State = "up"
 			}
 			out = append(out, v)

@@ -59,6 +59,7 @@ type family struct {
 	inside  []kstate.Nexthop
 	down    route.LinkSet // links whose session just ended: dead to the rankings until their routes are taken out
 	drained route.LinkSet
+	moved   route.LinkSet
 	changes []kstate.RouteChange
 }
 
@@ -122,6 +123,18 @@ func (e *Engine) Query(ctx context.Context, do func(*View)) error {
 func (e *Engine) Reload(ctx context.Context, c *config.Config) error {
 	reply := make(chan error, 1)
 	e.Tell(ctx, Reload{c, reply})
+	select {
+	case err := <-reply:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Drain sets or ends the drain of a link, and returns why not where it cannot.
+func (e *Engine) Drain(ctx context.Context, link string, on, move bool) error {
+	reply := make(chan error, 1)
+	e.Tell(ctx, Drain{link, on, move, reply})
 	select {
 	case err := <-reply:
 		return err
@@ -207,6 +220,8 @@ func (e *Engine) handle(ev Event) {
 		e.numbers = numberLinks(allLinks(ev.Config), e.numbers)
 		e.configure(ev.Config)
 		ev.Reply <- nil
+	case Drain:
+		ev.Reply <- e.drain(ev)
 	case Ask:
 		ev.Do(&View{e})
 		close(ev.Done)
@@ -226,6 +241,7 @@ func (e *Engine) configure(c *config.Config) {
 			if e.linkNamed(l.FullName()) == nil || e.linkNamed(l.FullName()).number != l.number {
 				t.table.RemoveLink(l.number)
 				t.drained.Remove(l.number)
+				t.moved.Remove(l.number)
 				e.deps.Flows.Flush(e.flowMark(l.number, t.f))
 			}
 		}
@@ -240,7 +256,7 @@ func (e *Engine) configure(c *config.Config) {
 		e.rebuild(t)
 	}
 	e.replace = true
-	e.deps.Speaker.Configure(sessions(c, e.links, e.restart.Found))
+	e.speak()
 	e.watch()
 	e.changed = true
 }

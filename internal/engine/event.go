@@ -103,6 +103,13 @@ type (
 		Config *config.Config
 		Reply  chan<- error
 	}
+	// Drain prefers every other link to one until told otherwise; with Move its connections move along. Reply gets nil,
+	// or why not.
+	Drain struct {
+		Link     string
+		On, Move bool
+		Reply    chan<- error
+	}
 	// Ask runs a question on the owner of the state, between two batches. It must be quick.
 	Ask struct {
 		Do   func(*View)
@@ -139,6 +146,7 @@ func (FlowsListed) event()       {}
 func (Applied) event()           {}
 func (Happened) event()          {}
 func (Reload) event()            {}
+func (Drain) event()             {}
 func (Ask) event()               {}
 func (Withdraw) event()          {}
 func (timer) event()             {}

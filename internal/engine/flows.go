@@ -35,7 +35,10 @@ func (e *Engine) noteMoves() {
 	for i, t := range e.tables {
 		before, now := e.sent.states[i].Dead, e.state(t).Dead
 		for _, l := range e.links {
-			if before != now && now.Has(l.number) {
+			if !l.Has(t.f) {
+				continue
+			}
+			if before != now && now.Has(l.number) || !e.sent.states[i].Moved.Has(l.number) && t.moved.Has(l.number) {
 				e.moves[moveKey{l.number, t.f}] = 0
 			}
 		}
@@ -119,7 +122,7 @@ func (e *Engine) judgeFlows(ev FlowsListed) {
 		_, rank, _ := t.table.Lookup(dst)
 		_, pinned := e.pins[dst]
 		situation := flow.Situation{
-			Lives: !s.Dead.Has(ev.Mark.Link), Reaches: t.table.Rankings().Links(rank).Has(ev.Mark.Link),
+			Lives: !s.Dead.Has(ev.Mark.Link) && !s.Moved.Has(ev.Mark.Link), Reaches: t.table.Rankings().Links(rank).Has(ev.Mark.Link),
 			Pinned: pinned && !f.Inbound, Using: t.fib.Lookup(dst, s).Now.Links, SamePool: same,
 		}
 		if flow.Judge(ev.Mark.Link, situation) == flow.Cut {

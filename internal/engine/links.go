@@ -180,7 +180,7 @@ func (e *Engine) watch() {
 
 // state is what the rankings are resolved with.
 func (e *Engine) state(t *family) fib.State {
-	s := fib.State{Dead: t.down, Drained: t.drained}
+	s := fib.State{Dead: t.down, Drained: t.drained, Moved: t.moved}
 	for _, l := range e.links {
 		_, ok := l.hop(t.f)
 		if !l.usable()[at(t.f)] {

@@ -36,6 +36,7 @@ type LinkView struct {
 	Number                route.Link
 	BGP                   bool
 	Index                 int
+	Drained, Moved        bool
 	Carrier               track.State
 	Families              []LinkFamilyView
 }
@@ -125,6 +126,7 @@ func (e *Engine) publish() {
 
 func (e *Engine) viewLink(l *link) LinkView {
 	v := LinkView{Name: l.FullName(), Path: l.Path, Interface: l.Interface, Number: l.number, BGP: l.BGP, Index: l.index, Carrier: l.tracks.Carrier}
+	v.Drained, v.Moved = e.tables[0].drained.Has(l.number), e.tables[0].moved.Has(l.number)
 	for _, f := range route.Families() {
 		hop, ok := l.hop(f)
 		if !ok {

@@ -6,11 +6,11 @@ import (
 )
 
 // Rules are the policy rules of a family: marks of living links first, then what others have in main but its defaults,
-// then our table. A dead link has no rule, so what carries its mark follows the rankings.
+// then our table. A dead link has no rule, and none whose connections shall move: what carries its mark follows the rankings.
 func Rules(f route.Family, links []route.Link, mask uint32, s State) []kstate.Rule {
 	var out []kstate.Rule
 	for _, l := range links {
-		if s.Dead.Has(l) || !s.Present.Has(l) {
+		if s.Dead.Has(l) || s.Moved.Has(l) || !s.Present.Has(l) {
 			continue
 		}
 		out = append(out, kstate.Rule{

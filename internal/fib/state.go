@@ -6,6 +6,8 @@ import "bothways/internal/route"
 type State struct {
 	Dead    route.LinkSet
 	Drained route.LinkSet
+	// Moved are drained links whose connections move along instead of sticking to them.
+	Moved route.LinkSet
 	// Present are the links whose nexthop the kernel can hold now: the interface exists, has a carrier, and the
 	// gateway is known.
 	Present route.LinkSet

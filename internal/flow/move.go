@@ -4,7 +4,7 @@ import "bothways/internal/route"
 
 // Situation is what decides over the connections to one remote address on one link.
 type Situation struct {
-	// Lives: the link is alive. Reaches: it has a route to the address.
+	// Lives: the link is alive, and its connections may stay. Reaches: it has a route to the address.
 	Lives, Reaches bool
 	// Pinned: connections to the address do not stick, they follow Using at once.
 	Pinned bool

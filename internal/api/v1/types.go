@@ -30,7 +30,7 @@ type Link struct {
 	Family    string    `json:"family"`
 	Address   string    `json:"address,omitempty"`
 	Neighbor  string    `json:"neighbor"`
-	State     string    `json:"state"` // up, down
+	State     string    `json:"state"` // up, drained, down
 	Carrier   string    `json:"carrier"`
 	Reachable string    `json:"reachable"` // what is known of the neighbor
 	BGP       string    `json:"bgp"`       // established, stale, down, none
@@ -188,6 +188,13 @@ type Status struct {
 type Stop struct {
 	Withdraw bool   `json:"withdraw"`
 	Message  string `json:"message,omitempty"` // for the neighbors
+}
+
+// Drain asks for a link to be drained, or no longer.
+type Drain struct {
+	Link string `json:"link"`
+	On   bool   `json:"on"`
+	Move bool   `json:"move,omitempty"` // connections too
 }
 
 // Problem is the body of an answer that is an error.

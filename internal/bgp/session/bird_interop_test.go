@@ -21,7 +21,7 @@ type bird struct {
 
 // birdConfig is what the tests change.
 type birdConfig struct {
-	password, ttl, role string
+	password, ttl string
 }
 
 func startBird(t *testing.T, c birdConfig) *bird {

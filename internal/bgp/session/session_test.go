@@ -10,8 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 
 	"bothways/internal/bgp/fsm"
@@ -24,7 +22,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var (
 	addrA, addrB = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	hops         = map[route.Family]netip.Addr{route.IPv6: netip.MustParseAddr("2001:db8::1")}
-	cmpAddr      = cmp.Options{cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}), cmpopts.EquateEmpty()}
 )
 
 // config is that of our side, "a", towards the neighbor "b".

@@ -171,9 +171,7 @@ func tail(s string, n int) string {
 	return s
 }
 
-// inside runs f on a thread of its own that is in our namespace. The thread ends with f.
-func (w *world) inside(f func()) { within(w.ours, f) }
-
+// within runs f on a thread of its own that is in a namespace. The thread ends with f.
 func within(ns string, f func()) {
 	done := make(chan struct{})
 	go func() {
