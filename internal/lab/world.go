@@ -29,6 +29,7 @@ type World struct {
 	control  *control
 	reaper   *reaper
 
+	closing  sync.Once
 	changing sync.Mutex // one thing fails or heals at a time: each is several steps
 	mu       sync.Mutex // guards failures and what the edge announced: routers and callers change both
 	failures map[string]Failure
@@ -85,8 +86,10 @@ func (w *World) raise(ctx context.Context) error {
 	return err
 }
 
-// Close ends everything in the world and the world.
-func (w *World) Close() {
+// Close ends everything in the world and the world. It may be called again.
+func (w *World) Close() { w.closing.Do(w.close) }
+
+func (w *World) close() {
 	if w.control != nil {
 		w.control.close()
 	}

@@ -69,6 +69,14 @@ func startRouter(ctx context.Context, c RouterConfig, report func(RouteEvent), l
 	if err := r.announce(); err != nil {
 		return nil, fmt.Errorf("router %s: %w", c.Name, err)
 	}
+	if c.Deaf { // after what is announced, which the policy would refuse too
+		err := r.bgp.SetPolicyAssignment(ctx, &api.SetPolicyAssignmentRequest{Assignment: &api.PolicyAssignment{
+			Name: "global", Direction: api.PolicyDirection_POLICY_DIRECTION_IMPORT, DefaultAction: api.RouteAction_ROUTE_ACTION_REJECT,
+		}})
+		if err != nil {
+			return nil, fmt.Errorf("router %s: policy: %w", c.Name, err)
+		}
+	}
 	return r, r.addPeers(ctx)
 }
 

@@ -14,6 +14,8 @@ type RouterConfig struct {
 	Peers     []Peer
 	Feeds     []string
 	Prefixes  []netip.Prefix // announced beside the feeds, the default among them
+	// Deaf: nothing that a peer announces is taken, so that nothing is passed on to another.
+	Deaf bool
 }
 
 // Peer is a neighbor of the router: the edge, in one family.

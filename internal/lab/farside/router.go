@@ -21,6 +21,7 @@ type Router struct {
 	ended  <-chan error
 	report func(RouteEvent)
 
+	closing sync.Once
 	mu      sync.Mutex // guards what follows: answers reach who asked
 	next    int
 	waiting map[int]chan message
@@ -62,13 +63,15 @@ func StartRouter(c RouterConfig, start Starter, report func(RouteEvent)) (*Route
 	return r, nil
 }
 
-// Close ends the process.
+// Close ends the process. It may be called again.
 func (r *Router) Close() {
-	r.conn.Close()
-	if r.cmd.Process != nil {
-		_ = r.cmd.Process.Kill() // it is gone already, or goes now
-	}
-	<-r.ended
+	r.closing.Do(func() {
+		r.conn.Close()
+		if r.cmd.Process != nil {
+			_ = r.cmd.Process.Kill() // it is gone already, or goes now
+		}
+		<-r.ended
+	})
 }
 
 func (r *Router) read() {
