@@ -24,7 +24,7 @@ import (
 // Answer is what a service saw of a request.
 type Answer = farside.Answer
 
-// AskTimeout bounds a request whose context has no deadline.
+// AskTimeout bounds a datagram in any case, and a connection whose context has no deadline.
 const AskTimeout = time.Second
 
 // Address is a host's address of a family.
@@ -83,9 +83,10 @@ func (w *World) Ask(ctx context.Context, from string, to netip.Addr) (Answer, er
 	return a, json.NewDecoder(io.LimitReader(res.Body, 4096)).Decode(&a)
 }
 
-// AskUDP sends one datagram from a new port, and returns what the service saw of it.
+// AskUDP sends one datagram from a new port, and returns what the service saw of it. It never waits longer than
+// AskTimeout: nobody sends a lost datagram again.
 func (w *World) AskUDP(ctx context.Context, from string, to netip.Addr) (Answer, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := context.WithTimeout(ctx, AskTimeout)
 	defer cancel()
 	var a Answer
 	c, err := w.dial(ctx, from, "udp", to, farside.LinePort)
@@ -106,8 +107,9 @@ func (w *World) AskUDP(ctx context.Context, from string, to netip.Addr) (Answer,
 }
 
 // Ping sends one echo request, waits for the reply, and returns what was seen of the request at its destination.
+// It never waits longer than AskTimeout.
 func (w *World) Ping(ctx context.Context, from string, to netip.Addr) (Answer, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := context.WithTimeout(ctx, AskTimeout)
 	defer cancel()
 	own, err := w.Address(from, to.Is6())
 	if err != nil {

@@ -98,7 +98,9 @@ func (d *Demo) ready(ctx context.Context) error {
 	for host, y := range map[string]way{"storage": d.circuit(), "registry": d.wayOf(ispA), pinned: d.wayOf(ispA)} {
 		for _, h := range d.hosts(host) {
 			for _, a := range h.Addresses {
-				got, err := d.w.AskUDP(ctx, client, a)
+				one, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+				got, err := d.w.AskUDP(one, client, a)
+				cancel()
 				if err != nil || !y.fits(got) {
 					return fmt.Errorf("%s at %s: %+v, %w", host, a, got, orNone(err))
 				}
