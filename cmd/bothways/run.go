@@ -93,6 +93,7 @@ type daemon struct {
 	sweeper *flowsweep.Sweeper
 	sink    linkSink
 	socket  net.Listener
+	store   *store
 	stop    chan v1.Stop
 
 	engineCtx, loopCtx, sessionCtx context.Context
@@ -133,11 +134,13 @@ func newDaemon(ctx context.Context, c *config.Config, file string, log *slog.Log
 	if err != nil {
 		return nil, err
 	}
+	d.store = newStore(c.StateDir(), c.Site, log)
+	found.Learned = d.store.load()
 	d.sink = linkSink{d.tell}
 	d.watcher = linkwatch.New(d.rtnl, d.sink, log)
 	d.speaker = newSpeaker(d.sessionCtx, log, d.tell)
 	d.engine = engine.New(c, found, interfacesEvent(all, gateways), engine.Deps{
-		Speaker: d.speaker, Kernel: d.loop, Watch: watchSet{d.watcher}, Flows: d.sweeper, Log: log,
+		Speaker: d.speaker, Kernel: d.loop, Watch: watchSet{d.watcher}, Flows: d.sweeper, Store: d.store, Log: log,
 	})
 	return d, nil
 }
@@ -199,6 +202,7 @@ func (d *daemon) run(ctx context.Context) error {
 	})
 	start(&others, func() error { return d.watcher.Run(d.engineCtx) })
 	start(&others, func() error { return d.sweeper.Run(d.engineCtx) })
+	start(&others, func() error { return d.store.Run(d.engineCtx) })
 	start(&others, func() error { return d.speaker.listener.Run(d.sessionCtx) })
 	start(&others, func() error { return api.Serve(d.engineCtx, d.socket, d.apiDeps()) })
 	d.log.Info("running", "site", d.cfg.Site, "version", thisVersion().Version)

@@ -116,9 +116,9 @@ func rankingTable(r v1.Rankings) []table.Table {
 	}
 	out := []table.Table{t}
 	if len(r.Steer) > 0 {
-		s := table.Table{Head: []string{"STEER", "TO", "RANKING", "NOW", "USES"}}
+		s := table.Table{Head: []string{"STEER", "FROM", "TO", "RANKING", "NOW", "USES"}}
 		for _, x := range r.Steer {
-			s.Add(table.Text(x.Rule), table.Text(x.To), table.Text(tiers(x.Tiers)), state(x.Outcome), table.Text(strings.Join(x.Using, " + ")))
+			s.Add(table.Text(x.Rule), table.Text(strings.Join(x.From, " ")), table.Text(x.To), table.Text(tiers(x.Tiers)), state(x.Outcome), table.Text(strings.Join(x.Using, " + ")))
 		}
 		out = append(out, s)
 	}

@@ -138,7 +138,7 @@ func (s server) rankings(*http.Request) (any, error) {
 			Drop: r.Drop, Routes: r.Routes, Outcome: r.Outcome.String(), Using: r.Using})
 	}
 	for _, st := range snap.Steer {
-		out.Steer = append(out.Steer, v1.Steer{Rule: st.Name, To: st.To.String(), Answer: viewAnswer(st.AnswerView)})
+		out.Steer = append(out.Steer, v1.Steer{Rule: st.Name, From: texts(st.From), To: st.To, Answer: viewAnswer(st.AnswerView)})
 	}
 	return out, nil
 }

@@ -3,7 +3,6 @@ package config
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	"bothways/internal/kstate"
 	"bothways/internal/nat"
@@ -164,35 +163,6 @@ func (c *Config) checkInside(r *reader) {
 	for _, in := range c.Inside.Routes {
 		if !slices.ContainsFunc(c.Inside.Networks, func(n netip.Prefix) bool { return route.Contains(n, in.Network) }) {
 			r.fail(1, "inside.routes", "%s lies in none of inside.networks", in.Network)
-		}
-	}
-}
-
-func (c *Config) checkSteer(r *reader) {
-	names := map[string]bool{}
-	for _, s := range c.Steer {
-		key := "steer." + s.Name
-		if s.Name == "" {
-			r.fail(s.line, "steer", "want the key \"name\", found none")
-		} else if names[s.Name] {
-			r.fail(s.line, key, "the name stands already")
-		}
-		names[s.Name] = true
-		if len(s.To) == 0 {
-			r.fail(s.line, key, "want the key \"to\" with at least one prefix, found none")
-		}
-		if len(s.Use) == 0 {
-			r.fail(s.line, key, "want the key \"use\" with at least one path, found none")
-		}
-		used := map[string]bool{}
-		for _, name := range slices.Concat(s.Use...) {
-			if !slices.ContainsFunc(c.Paths, func(p Path) bool { return p.Name == name }) {
-				r.fail(s.line, key+".use", "want paths of this file (%s), found %q", strings.Join(c.pathNames(), ", "), name)
-			}
-			if used[name] {
-				r.fail(s.line, key+".use", "%s stands twice", name)
-			}
-			used[name] = true
 		}
 	}
 }

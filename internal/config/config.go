@@ -2,8 +2,11 @@ package config
 
 import (
 	"net/netip"
+	"path"
+	"slices"
 	"time"
 
+	"bothways/internal/kstate"
 	"bothways/internal/nat"
 	"bothways/internal/policy"
 	"bothways/internal/provider"
@@ -21,6 +24,8 @@ type Config struct {
 	Paths  []Path
 	Steer  []Steer
 	API    API
+	// State is the directory of what must outlive the daemon; empty: beside the socket.
+	State string
 	// Compress leaves IPv4 routes out of the kernel that change nothing. IPv6 is always compressed.
 	Compress bool
 }
@@ -104,13 +109,42 @@ func (l Link) Neighbor(f route.Family) netip.Addr {
 	return l.Neighbor6
 }
 
-// Steer sets the ranking of some destinations.
+// Steer sets the ranking of some traffic. Where it says nothing of sources, protocol, ports or DSCP it is a rule for
+// destinations alone.
 type Steer struct {
 	Name string
+	From []netip.Prefix
 	To   []netip.Prefix
+	// Learned are paths: what each announces is a destination too.
+	Learned []string
+	// Protocol and Ports (of the destination) narrow it; 0 and none: any.
+	Protocol kstate.L4Protocol
+	Ports    []uint16
+	DSCP     *uint8
+	// Sticky keeps connections on the link that they were opened by; for destinations alone that are single hosts (pins)
+	// the default is not to.
+	Sticky bool
 	// Use lists tiers of paths by their name.
 	Use [][]string
 	// Drop: without a living link of Use traffic is dropped; otherwise what BGP says follows behind.
 	Drop bool
 	line int
+}
+
+// Selective reports whether the rule looks at more than the destination.
+func (s Steer) Selective() bool {
+	return len(s.From) > 0 || s.Protocol != 0 || len(s.Ports) > 0 || s.DSCP != nil
+}
+
+// Pin reports whether the rule is for single hosts only.
+func (s Steer) Pin() bool {
+	return len(s.Learned) == 0 && len(s.To) > 0 && !slices.ContainsFunc(s.To, func(p netip.Prefix) bool { return !p.IsSingleIP() })
+}
+
+// StateDir is the directory of what must outlive the daemon.
+func (c *Config) StateDir() string {
+	if c.State != "" {
+		return c.State
+	}
+	return path.Dir(c.API.Socket)
 }

@@ -182,7 +182,7 @@ func (l *linter) steer(s *Steer) {
 	}
 	for _, name := range slices.Concat(s.Use...) {
 		for _, p := range l.c.Paths {
-			if p.Name == name && p.Provider.Circuit && len(s.Use) > 0 && s.To[0].IsSingleIP() && s.Drop {
+			if p.Name == name && p.Provider.Circuit && s.Pin() && s.Drop {
 				l.add(SeverityWarning, s.line, subject, fmt.Sprintf("uses the circuit %s", name),
 					"a VPN gateway of the provider belongs on the Internet paths")
 			}

@@ -15,8 +15,8 @@ import (
 // later are keys of the contract that this version does not act on; a file that has one asks for something it would not
 // get, so it is refused with these words instead of as unknown.
 var later = map[string]bool{
-	"bfd": true, "track": true, "publish": true, "limit": true, "sticky": true, "failback": true, "symmetry": true,
-	"listen": true, "neighbors": true, "from": true, "shape": true,
+	"bfd": true, "track": true, "publish": true, "limit": true, "failback": true, "symmetry": true,
+	"listen": true, "neighbors": true, "shape": true,
 }
 
 // MaxSize bounds a configuration file.
@@ -98,6 +98,7 @@ func (p *parser) site(v value) {
 				"socket": func(v value) { c.API.Socket, _ = v.scalar("the path of a socket") },
 			})
 		},
+		"state":    func(v value) { c.State, _ = v.scalar("a directory") },
 		"compress": func(v value) { c.Compress = v.bool() },
 	})
 	if len(p.problems) > 0 {
@@ -159,47 +160,6 @@ func (p *parser) inside(v value) {
 			}
 		},
 	})
-}
-
-func (p *parser) steer(v value) {
-	for _, item := range v.list() {
-		s := Steer{line: item.n.Line}
-		item.fields("a steer rule", map[string]func(value){
-			"name": func(v value) { s.Name = v.name() },
-			"to": func(v value) {
-				for _, t := range v.list() {
-					if strings.Contains(t.n.Value, "/") && strings.Trim(t.n.Value, "0123456789abcdefABCDEF.:/") != "" {
-						t.fail("names are not supported here by this version yet: want a prefix, found %q", t.n.Value)
-						continue
-					}
-					s.To = append(s.To, t.prefix())
-				}
-			},
-			"use": func(v value) {
-				for _, u := range v.list() {
-					if u.n.Kind != yaml.SequenceNode {
-						s.Use = append(s.Use, []string{u.name()})
-						continue
-					}
-					var tier []string
-					for _, e := range u.list() {
-						tier = append(tier, e.name())
-					}
-					s.Use = append(s.Use, tier)
-				}
-			},
-			"otherwise": func(v value) {
-				switch word, _ := v.scalar("drop or any"); word {
-				case "drop":
-					s.Drop = true
-				case "any", "":
-				default:
-					v.fail("want drop or any, found %q", word)
-				}
-			},
-		})
-		p.c.Steer = append(p.c.Steer, s)
-	}
 }
 
 func role(v value) policy.Role {

@@ -21,6 +21,7 @@ type Deps struct {
 	Kernel  Kernel
 	Watch   Watch
 	Flows   Flows
+	Store   Store
 	Log     *slog.Logger
 }
 
@@ -38,6 +39,7 @@ type Engine struct {
 	tables     [2]*family
 	restart    plan.Restart
 	journal    journal
+	learned    Learned
 	pins       map[netip.Prefix][]route.Link // what each pin used at the last look
 	failover   []failover
 	moves      map[moveKey]uint64 // connections to look at, once the batch of this sequence is in the kernel; 0: the next
@@ -88,6 +90,7 @@ func New(c *config.Config, found Adopted, now Interfaces, deps Deps) *Engine {
 	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}}
 	e.restart.Found = found.Found()
 	e.numbers = numberLinks(allLinks(c), found.Numbers)
+	e.learned = found.Learned
 	for _, f := range route.Families() {
 		e.tables[at(f)] = &family{f: f, table: rib.NewTable(f)}
 	}
@@ -266,7 +269,7 @@ func (e *Engine) rebuild(t *family) {
 	t.table.Commit(func(rib.Change) {})
 	inside, routes := insideHops(e.cfg, e.interfaces, t.f)
 	t.inside = inside
-	t.fib = fib.New(t.f, fibParams(e.cfg, e.links, t.f, routes), t.table)
+	t.fib = fib.New(t.f, fibParams(e.cfg, e.links, e.learned, t.f, routes), t.table)
 	t.changes = t.changes[:0]
 	emit := func(c kstate.RouteChange) { t.changes = append(t.changes, c) }
 	for p, s := range t.table.States() {
@@ -303,6 +306,8 @@ func (e *Engine) fire() {
 		e.changed = true
 		switch l := e.linkNamed(k.key.Link); {
 		case l == nil:
+		case k.what == "learned":
+			e.takeLearned(l)
 		case k.what == "quiet":
 			e.endOfRIB(k.key)
 		case k.what == "stale":

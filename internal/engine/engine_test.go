@@ -47,6 +47,7 @@ type fakes struct {
 	sessions []SessionParams
 	refused  []SessionKey
 	paused   []string
+	saved    string
 	batches  []plan.Batch
 	watched  []Watched
 	flows    []string   // requests about connections
@@ -70,7 +71,8 @@ func (f *fakes) Delete(m flow.Mark, flows []flow.Flow) {
 		f.flows = append(f.flows, fmt.Sprintf("delete %s", x.Destination))
 	}
 }
-func (f *fakes) Set(w []Watched) { f.watched = w }
+func (f *fakes) Save(data []byte) { f.saved = string(data) }
+func (f *fakes) Set(w []Watched)  { f.watched = w }
 func (f *fakes) Submit(b plan.Batch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -109,7 +111,7 @@ func allUp() Interfaces {
 func start(t *testing.T, text string, found Adopted) *fakes {
 	t.Helper()
 	f := &fakes{t: t, routes: map[kstate.RouteKey]kstate.Route{}}
-	f.engine = New(load(t, text), found, allUp(), Deps{Speaker: f, Kernel: f, Watch: f, Flows: f, Log: slog.New(slog.DiscardHandler)})
+	f.engine = New(load(t, text), found, allUp(), Deps{Speaker: f, Kernel: f, Watch: f, Flows: f, Store: f, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

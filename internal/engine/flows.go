@@ -34,6 +34,7 @@ func (e *Engine) flowMark(l route.Link, f route.Family) flow.Mark {
 func (e *Engine) noteMoves() {
 	for i, t := range e.tables {
 		before, now := e.sent.states[i].Dead, e.state(t).Dead
+		e.noteLoose(t)
 		for _, l := range e.links {
 			if !l.Has(t.f) {
 				continue
@@ -61,15 +62,17 @@ func (e *Engine) noteLostRoutes(t *family) {
 	}
 }
 
-// notePins has connections looked at whose pin now uses other links: they do not stick.
+// notePins has connections looked at that do not stick, when what their rule uses has changed: of pins by their own
+// address, of other such rules at each change of links.
 func (e *Engine) notePins() {
 	now := map[netip.Prefix][]route.Link{}
 	for _, s := range e.cfg.Steer {
+		if s.Sticky || !s.Pin() || s.Selective() {
+			continue
+		}
 		for _, to := range s.To {
-			if to.IsSingleIP() {
-				t := e.tables[at(route.FamilyOf(to.Addr()))]
-				now[to] = t.fib.Lookup(to, e.state(t)).Now.Links
-			}
+			t := e.tables[at(route.FamilyOf(to.Addr()))]
+			now[to] = t.fib.Lookup(to, e.state(t)).Now.Links
 		}
 	}
 	for to, links := range now {
@@ -84,6 +87,33 @@ func (e *Engine) notePins() {
 		}
 	}
 	e.pins = now
+}
+
+// noteLoose has the connections of rules looked at that do not stick, on whichever link of the rule they are.
+func (e *Engine) noteLoose(t *family) {
+	for _, s := range e.cfg.Steer {
+		if s.Sticky || s.Pin() && !s.Selective() {
+			continue
+		}
+		for _, name := range slices.Concat(s.Use...) {
+			for _, l := range pathLinks(e.links, name).Links() {
+				e.moves[moveKey{l, t.f}] = 0
+			}
+		}
+	}
+}
+
+// flowRules are the steer rules as connections are matched with them; nil where one cannot be seen in a connection, or
+// matches nothing now.
+func (e *Engine) flowRules() []*flow.Rule {
+	out := make([]*flow.Rule, len(e.cfg.Steer))
+	for i, s := range e.cfg.Steer {
+		to := destinations(s, e.learned)
+		if s.DSCP == nil && (len(to) > 0 || len(s.Learned) == 0) {
+			out[i] = flow.NewRule(flow.RuleParams{From: s.From, To: to, Protocol: uint8(s.Protocol), Ports: s.Ports})
+		}
+	}
+	return out
 }
 
 // moveFlows acts on connections once the kernel sends their packets the new way: never before.
@@ -101,7 +131,7 @@ func (e *Engine) moveFlows(applied uint64) {
 		mark := e.flowMark(k.link, k.family)
 		_, rank, _ := t.table.Lookup(t.f.Default())
 		everywhere := rib.Resolve(t.table.Rankings().Get(rank), s.Dead, s.Drained).Outcome == rib.Living
-		alike := nat.SamePool(natParams(e.cfg, e.links).Links, k.link, k.family).Minus(s.Dead)
+		alike := nat.SamePool(natParams(e.cfg, e.links, e.learned).Links, k.link, k.family).Minus(s.Dead)
 		if s.Dead.Has(k.link) && everywhere && alike.Empty() {
 			// Every destination has another way, and none with the addresses that these connections have.
 			e.deps.Flows.Flush(mark)
@@ -115,15 +145,22 @@ func (e *Engine) moveFlows(applied uint64) {
 func (e *Engine) judgeFlows(ev FlowsListed) {
 	t := e.tables[at(ev.Mark.Family)]
 	s := e.state(t)
-	same := nat.SamePool(natParams(e.cfg, e.links).Links, ev.Mark.Link, ev.Mark.Family)
+	same := nat.SamePool(natParams(e.cfg, e.links, e.learned).Links, ev.Mark.Link, ev.Mark.Family)
+	rules := e.flowRules()
 	var cut []flow.Flow
 	for _, f := range ev.Flows {
 		dst := netip.PrefixFrom(f.Remote(), f.Remote().BitLen())
 		_, rank, _ := t.table.Lookup(dst)
-		_, pinned := e.pins[dst]
+		pinned, using := false, t.fib.Lookup(dst, s).Now.Links
+		if i := slices.IndexFunc(rules, func(r *flow.Rule) bool { return r != nil && r.Matches(f) }); i >= 0 {
+			pinned = !e.cfg.Steer[i].Sticky
+			if e.cfg.Steer[i].Selective() {
+				using = t.fib.LookupSteered(i, dst, s).Now.Links
+			}
+		}
 		situation := flow.Situation{
 			Lives: !s.Dead.Has(ev.Mark.Link) && !s.Moved.Has(ev.Mark.Link), Reaches: t.table.Rankings().Links(rank).Has(ev.Mark.Link),
-			Pinned: pinned && !f.Inbound, Using: t.fib.Lookup(dst, s).Now.Links, SamePool: same,
+			Pinned: pinned, Using: using, SamePool: same,
 		}
 		if flow.Judge(ev.Mark.Link, situation) == flow.Cut {
 			cut = append(cut, f)

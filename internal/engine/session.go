@@ -81,6 +81,9 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 	}
 	e.changed = true
 	e.hearOn(ev.Key, s)
+	if s.complete {
+		e.hearLearned(l)
+	}
 	count := t.table.Counts(l.number).Received
 	level := l.Limit.Level(count, beyond)
 	if level <= s.level {
@@ -105,6 +108,7 @@ func (e *Engine) endOfRIB(k SessionKey) {
 	}
 	s.complete, e.changed = true, true
 	delete(e.due, dueKey{"quiet", k})
+	e.hearLearned(l)
 	if s.stale {
 		e.dropStale(l, k.Family, "not announced again")
 	}
@@ -123,6 +127,7 @@ func (e *Engine) refresh(ev SessionRefresh) {
 	}
 	if s.refreshing {
 		e.dropStale(l, ev.Key.Family, "not announced again")
+		e.hearLearned(l)
 	}
 }
 

@@ -74,7 +74,7 @@ func (e *Engine) statesChanged() bool {
 // submit tells the reconciler what is new. Without routes it is the first, quick half of a failover.
 func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 	b := plan.Batch{Mode: mode, Objects: e.objects(), Lost: e.lost}
-	rules := nat.Ruleset(natParams(e.cfg, e.links))
+	rules := nat.Ruleset(natParams(e.cfg, e.links, e.learned))
 	text := rules.String()
 	if text != e.sent.ruleset {
 		b.Ruleset = &rules
@@ -146,7 +146,7 @@ func (e *Engine) objects() plan.Objects {
 		}
 		o.Nexthops = append(o.Nexthops, t.inside...)
 		o.Nexthops = append(o.Nexthops, t.fib.Groups(s)...)
-		o.Rules = append(o.Rules, fib.Rules(t.f, numbers, e.cfg.Mark, s)...)
+		o.Rules = append(o.Rules, fib.Rules(t.f, numbers, selective(e.cfg), e.cfg.Mark, s)...)
 	}
 	return o
 }

@@ -140,11 +140,11 @@ func (l *link) params(f route.Family, routerID netip.Addr) rib.LinkParams {
 }
 
 // fibParams translates the configuration for one family.
-func fibParams(c *config.Config, links []*link, f route.Family, inside []fib.InsideRoute) fib.Params {
+func fibParams(c *config.Config, links []*link, learned Learned, f route.Family, inside []fib.InsideRoute) fib.Params {
 	p := fib.Params{Compress: c.Compress, Inside: inside}
 	for _, s := range c.Steer {
-		fs := fib.Steer{Name: s.Name, Drop: s.Drop}
-		for _, to := range s.To {
+		fs := fib.Steer{Name: s.Name, Drop: s.Drop, Own: s.Selective(), All: len(s.To)+len(s.Learned) == 0}
+		for _, to := range destinations(s, learned) {
 			if route.FamilyOf(to.Addr()) == f {
 				fs.To = append(fs.To, to)
 			}
@@ -152,13 +152,7 @@ func fibParams(c *config.Config, links []*link, f route.Family, inside []fib.Ins
 		for _, tier := range s.Use {
 			var sets []route.LinkSet
 			for _, name := range tier {
-				var set route.LinkSet
-				for _, l := range links {
-					if l.Path == name {
-						set.Add(l.number)
-					}
-				}
-				sets = append(sets, set)
+				sets = append(sets, pathLinks(links, name))
 			}
 			fs.Use = append(fs.Use, sets)
 		}
@@ -202,7 +196,7 @@ func insideHops(c *config.Config, interfaces []kstate.Interface, f route.Family)
 }
 
 // natParams translates the configuration for the nftables table.
-func natParams(c *config.Config, links []*link) nat.Params {
+func natParams(c *config.Config, links []*link, learned Learned) nat.Params {
 	p := nat.Params{Mask: c.Mark, Inside: c.Inside.Interfaces, Networks: c.Inside.Networks}
 	for _, l := range links {
 		n := nat.Link{Number: l.number, Name: l.FullName(), Interface: l.Interface, Entries: l.path.NAT}
@@ -216,14 +210,50 @@ func natParams(c *config.Config, links []*link) nat.Params {
 		}
 		p.Links = append(p.Links, n)
 	}
+	own := 0
 	for _, s := range c.Steer {
-		for _, to := range s.To {
-			if to.IsSingleIP() {
-				p.Pins = append(p.Pins, to)
-			}
+		ns := nat.Steer{Name: s.Name, From: s.From, To: destinations(s, learned), Protocol: s.Protocol, Ports: s.Ports, DSCP: s.DSCP, Sticky: s.Sticky}
+		if s.Selective() {
+			ns.Mark = fib.SteerMark(own, c.Mark)
+			own++
+		}
+		// A rule for what a path learned matches nothing while nothing was learned.
+		if len(ns.To) > 0 || len(s.Learned) == 0 {
+			p.Steer = append(p.Steer, ns)
 		}
 	}
 	return p
+}
+
+func pathLinks(links []*link, path string) route.LinkSet {
+	var set route.LinkSet
+	for _, l := range links {
+		if l.Path == path {
+			set.Add(l.number)
+		}
+	}
+	return set
+}
+
+// destinations are a rule's own and those that paths learned.
+func destinations(s config.Steer, learned Learned) []netip.Prefix {
+	to := slices.Clone(s.To)
+	for _, path := range s.Learned {
+		to = append(to, learned[path]...)
+	}
+	slices.SortFunc(to, route.ComparePrefix)
+	return slices.Compact(to)
+}
+
+// selective counts the rules that have a table of their own.
+func selective(c *config.Config) int {
+	n := 0
+	for _, s := range c.Steer {
+		if s.Selective() {
+			n++
+		}
+	}
+	return n
 }
 
 // sessions are what the speaker shall run.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -76,10 +77,11 @@ type RankingView struct {
 	Using   []string
 }
 
-// SteerView is a steer rule with what it comes to for each destination.
+// SteerView is a steer rule with what it comes to for one of its destinations.
 type SteerView struct {
 	Name string
-	To   netip.Prefix
+	From []netip.Prefix
+	To   string // a prefix, learned/PATH, or any
 	AnswerView
 }
 
@@ -116,11 +118,7 @@ func (e *Engine) publish() {
 			})
 		}
 	}
-	for _, st := range e.cfg.Steer {
-		for _, to := range st.To {
-			s.Steer = append(s.Steer, SteerView{st.Name, to, e.answer(to)})
-		}
-	}
+	s.Steer = e.viewSteer()
 	e.snapshot.Store(s)
 }
 
@@ -172,4 +170,33 @@ func (e *Engine) answer(dst netip.Prefix) AnswerView {
 
 func viewAnswer(e *Engine, a fib.Answer) AnswerView {
 	return AnswerView{Match: a.Prefix, Steer: a.Steer, Tiers: e.tierNames(a.Ranking), Outcome: a.Now.Outcome, Using: e.names(a.Now.Links)}
+}
+
+func (e *Engine) viewSteer() []SteerView {
+	var out []SteerView
+	for i, st := range e.cfg.Steer {
+		add := func(to string, example netip.Prefix) {
+			t := e.tables[at(route.FamilyOf(example.Addr()))]
+			a := t.fib.Lookup(example, e.state(t))
+			if st.Selective() {
+				a = t.fib.LookupSteered(i, example, e.state(t))
+			}
+			out = append(out, SteerView{st.Name, st.From, to, viewAnswer(e, a)})
+		}
+		for _, to := range st.To {
+			add(to.String(), to)
+		}
+		for _, path := range st.Learned {
+			to := fmt.Sprintf("learned/%s (%d prefixes)", path, len(e.learned[path]))
+			if len(e.learned[path]) > 0 {
+				add(to, e.learned[path][0])
+			} else {
+				out = append(out, SteerView{Name: st.Name, From: st.From, To: to})
+			}
+		}
+		if len(st.To)+len(st.Learned) == 0 {
+			add("any", route.IPv4.Default())
+		}
+	}
+	return out
 }

@@ -59,6 +59,11 @@ type Flows interface {
 	Delete(flow.Mark, []flow.Flow)
 }
 
+// Store keeps what must outlive the daemon. Save only leaves word; the last one counts.
+type Store interface {
+	Save(data []byte)
+}
+
 // Watched is a link for the watchers of carrier and neighbor.
 type Watched struct {
 	Interface string
@@ -72,6 +77,7 @@ type Adopted struct {
 	Objects plan.Objects
 	Routes  int
 	Numbers map[string]route.Link // link numbers by interface
+	Learned Learned
 }
 
 // Found reports whether there was anything.

@@ -22,7 +22,11 @@ func TestKernelAgrees(t *testing.T) {
 		var steer []Steer
 		for i := range rapid.IntRange(0, 3).Draw(t, "rules") {
 			use := [][]route.LinkSet{{route.NewLinkSet(route.Link(1 + i%links))}, {route.NewLinkSet(3, 4)}}
-			steer = append(steer, Steer{To: []netip.Prefix{drawPrefix(t)}, Use: use, Drop: rapid.Bool().Draw(t, "drop")})
+			s := Steer{To: []netip.Prefix{drawPrefix(t)}, Use: use, Drop: rapid.Bool().Draw(t, "drop"), Own: rapid.Bool().Draw(t, "own")}
+			if s.Own && rapid.IntRange(0, 3).Draw(t, "all") == 0 {
+				s.To, s.All = nil, true
+			}
+			steer = append(steer, s)
 		}
 		for l := range links {
 			table.SetLink(route.Link(l+1), rib.LinkParams{Path: l / 2, Order: l % 2, Preference: 100, Static: 50})
@@ -62,10 +66,27 @@ func TestKernelAgrees(t *testing.T) {
 					for range 3 {
 						dst := drawPrefix(t).Addr()
 						want := f.Lookup(netip.PrefixFrom(dst, 32), s).Now
-						got := kernels[i].lookup(dst, groups)
+						got, _ := kernels[i].lookup(kstate.Table, dst, groups)
 						slices.Sort(want.Links)
 						if !slices.Equal(got, want.Links) {
 							t.Fatalf("compress %v: %s with dead %v goes by %v, want %v (%v)", i == 0, dst, s.Dead.Links(), got, want.Links, want.Outcome)
+						}
+						own := 0
+						for rule := range steer {
+							if !steer[rule].Own {
+								continue
+							}
+							table := uint32(kstate.SteerTable + own)
+							own++
+							want := f.LookupSteered(rule, netip.PrefixFrom(dst, 32), s).Now
+							got, found := kernels[i].lookup(table, dst, groups)
+							if !found {
+								got, _ = kernels[i].lookup(kstate.Table, dst, groups)
+							}
+							slices.Sort(want.Links)
+							if !slices.Equal(got, want.Links) {
+								t.Fatalf("compress %v: rule %d: %s with dead %v goes by %v, want %v (%v)", i == 0, rule, dst, s.Dead.Links(), got, want.Links, want.Outcome)
+							}
 						}
 					}
 				}
@@ -91,10 +112,11 @@ func (k kernel) apply(c kstate.RouteChange) {
 	}
 }
 
-func (k kernel) lookup(dst netip.Addr, groups []kstate.Nexthop) []route.Link {
+// lookup says which links a destination goes by, and whether the table has an answer at all.
+func (k kernel) lookup(table uint32, dst netip.Addr, groups []kstate.Nexthop) ([]route.Link, bool) {
 	var best *kstate.Route
 	for _, r := range k {
-		if r.Table != kstate.Table || !r.Prefix.Contains(dst) {
+		if r.Table != table || !r.Prefix.Contains(dst) {
 			continue
 		}
 		if r.Type == kstate.Unicast && !slices.ContainsFunc(groups, func(g kstate.Nexthop) bool { return g.ID == r.Nexthop }) {
@@ -105,7 +127,7 @@ func (k kernel) lookup(dst netip.Addr, groups []kstate.Nexthop) []route.Link {
 		}
 	}
 	if best == nil || best.Type != kstate.Unicast {
-		return nil
+		return nil, best != nil
 	}
 	var out []route.Link
 	for _, g := range groups {
@@ -117,5 +139,5 @@ func (k kernel) lookup(dst netip.Addr, groups []kstate.Nexthop) []route.Link {
 		}
 	}
 	slices.Sort(out)
-	return out
+	return out, true
 }

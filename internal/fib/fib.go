@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/gaissmai/bart"
+
 	"bothways/internal/kstate"
 	"bothways/internal/rib"
 	"bothways/internal/route"
@@ -32,6 +34,8 @@ type InsideRoute struct {
 type FIB struct {
 	family route.Family
 	params Params
+	views  []view       // ours first
+	to     []*bart.Lite // by rule: what it covers
 	table  *rib.Table
 	groups groups
 	steer  map[steerKey]rib.RankingID
@@ -49,22 +53,85 @@ type smallRoute struct {
 	rank  rib.RankingID // held; 0: none
 }
 
+// view is a table with the steer rules that shape it: ours with all rules for destinations alone, and one for each rule
+// that looks at more. In those only what the rule covers has a place; a lookup of anything else goes on to our table.
+type view struct {
+	table  uint32
+	rules  []int
+	strict bool
+	tiered map[netip.Prefix]bool
+}
+
 // New returns the computation over a table. Its first Small must follow.
 func New(f route.Family, p Params, t *rib.Table) *FIB {
 	return &FIB{
-		family: f, params: p, table: t, groups: newGroups(f, t.Rankings()),
+		family: f, params: p, views: views(f, p.Steer), to: destinations(f, p.Steer), table: t, groups: newGroups(f, t.Rankings()),
 		steer: map[steerKey]rib.RankingID{}, single: map[route.Link]rib.RankingID{},
 		small: map[kstate.RouteKey]smallRoute{},
 	}
 }
 
-// rule is the index of the steer rule that covers a prefix, or -1: the first in the order of the file.
-func (f *FIB) rule(p netip.Prefix) int {
-	for i := range f.params.Steer {
-		for _, to := range f.params.Steer[i].To {
-			if route.Contains(to, p) {
-				return i
+// isTiered reports whether a prefix is installed once per tier. Most tables have no such prefix but the default.
+func (v *view) isTiered(p netip.Prefix) bool {
+	return (p.Bits() == 0 || v.strict || len(v.tiered) > 1) && v.tiered[p]
+}
+
+func views(f route.Family, steer []Steer) []view {
+	main := view{table: kstate.Table, tiered: map[netip.Prefix]bool{f.Default(): true}}
+	all := []view{main}
+	own := uint32(0)
+	for i, s := range steer {
+		to := inFamily(s.To, f)
+		if !s.Own {
+			all[0].rules = append(all[0].rules, i)
+			for _, p := range to {
+				all[0].tiered[p] = true
 			}
+			continue
+		}
+		v := view{table: kstate.SteerTable + own, rules: []int{i}, strict: true, tiered: map[netip.Prefix]bool{}}
+		own++
+		if s.All {
+			to = []netip.Prefix{f.Default()}
+		}
+		for _, p := range to {
+			v.tiered[p] = true
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
+// destinations are what each rule covers in a family.
+func destinations(f route.Family, steer []Steer) []*bart.Lite {
+	out := make([]*bart.Lite, len(steer))
+	for i, s := range steer {
+		out[i] = new(bart.Lite)
+		for _, p := range inFamily(s.To, f) {
+			out[i].Insert(p)
+		}
+		if s.Own && s.All {
+			out[i].Insert(f.Default())
+		}
+	}
+	return out
+}
+
+func inFamily(list []netip.Prefix, f route.Family) []netip.Prefix {
+	var out []netip.Prefix
+	for _, p := range list {
+		if route.FamilyOf(p.Addr()) == f {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// rule is the index of the steer rule of a view that covers a prefix, or -1: the first in the order of the file.
+func (f *FIB) rule(v *view, p netip.Prefix) int {
+	for _, i := range v.rules {
+		if f.to[i].LookupPrefix(p) {
+			return i
 		}
 	}
 	return -1
@@ -84,30 +151,20 @@ func (f *FIB) steered(rule int, rank rib.RankingID) rib.RankingID {
 	return id
 }
 
-// tiered reports whether a prefix is installed once per tier: the default and what steer rules name.
-func (f *FIB) tiered(p netip.Prefix) bool {
-	if p.Bits() == 0 {
-		return true
-	}
-	for i := range f.params.Steer {
-		if slices.Contains(f.params.Steer[i].To, p) {
-			return true
-		}
-	}
-	return false
-}
-
-// installed is the ranking that a prefix with this state has in our table; false where the prefix is left out.
+// installed is the ranking that a prefix with this state has in a view; false where the prefix is left out.
 //
 // A rule that covers a prefix covers what lies between it and its cover too, and a steered prefix is in the table
 // itself. So comparing under the prefix's own rule is comparing with what a lookup would find without it.
-func (f *FIB) installed(p netip.Prefix, s rib.State) (rib.RankingID, bool) {
-	if s.Own == 0 || f.tiered(p) {
+func (f *FIB) installed(v *view, p netip.Prefix, s rib.State) (rib.RankingID, bool) {
+	if s.Own == 0 || v.isTiered(p) {
 		return 0, false
 	}
-	rule := f.rule(p)
+	rule := f.rule(v, p)
+	if v.strict && rule < 0 {
+		return 0, false
+	}
 	rank := f.steered(rule, s.Ranking)
-	if (f.params.Compress || f.family == route.IPv6) && rank == f.steered(rule, s.Cover) {
+	if (v.strict || f.params.Compress || f.family == route.IPv6) && rank == f.steered(rule, s.Cover) {
 		return 0, false
 	}
 	return rank, rank != 0
@@ -115,20 +172,27 @@ func (f *FIB) installed(p netip.Prefix, s rib.State) (rib.RankingID, bool) {
 
 // Change translates a change of the table.
 func (f *FIB) Change(c rib.Change, emit func(kstate.RouteChange)) {
-	oldRank, was := f.installed(c.Prefix, c.Old)
-	newRank, is := f.installed(c.Prefix, c.New)
-	key := kstate.RouteKey{Table: kstate.Table, Prefix: c.Prefix, Metric: kstate.MetricRanking}
-	if was != is || oldRank != newRank {
-		if is {
-			emit(kstate.RouteChange{Route: kstate.Route{RouteKey: key, Type: kstate.Unicast, Nexthop: f.groups.hold(newRank)}})
-		} else {
-			emit(kstate.RouteChange{Delete: true, Route: kstate.Route{RouteKey: key, Type: kstate.Unicast, Nexthop: f.groups.id(oldRank)}})
-		}
-		if was {
-			f.groups.release(oldRank)
-		}
+	for i := range f.views {
+		f.change(&f.views[i], c, emit)
 	}
 	f.links(c, emit)
+}
+
+func (f *FIB) change(v *view, c rib.Change, emit func(kstate.RouteChange)) {
+	oldRank, was := f.installed(v, c.Prefix, c.Old)
+	newRank, is := f.installed(v, c.Prefix, c.New)
+	if was == is && oldRank == newRank {
+		return
+	}
+	key := kstate.RouteKey{Table: v.table, Prefix: c.Prefix, Metric: kstate.MetricRanking}
+	if is {
+		emit(kstate.RouteChange{Route: kstate.Route{RouteKey: key, Type: kstate.Unicast, Nexthop: f.groups.hold(newRank)}})
+	} else {
+		emit(kstate.RouteChange{Delete: true, Route: kstate.Route{RouteKey: key, Type: kstate.Unicast, Nexthop: f.groups.id(oldRank)}})
+	}
+	if was {
+		f.groups.release(oldRank)
+	}
 }
 
 // links keeps the tables of links: each holds the minimal cover of what its link can reach, which is the prefixes that
@@ -170,29 +234,24 @@ func (f *FIB) only(l route.Link) rib.RankingID {
 // and after each change of State.
 func (f *FIB) Small(s State, emit func(kstate.RouteChange)) {
 	want := map[kstate.RouteKey]smallRoute{}
-	put := func(p netip.Prefix, metric uint32, t kstate.RouteType, nh kstate.NexthopID, rank rib.RankingID) {
-		key := kstate.RouteKey{Table: kstate.Table, Prefix: p, Metric: metric}
+	put := func(table uint32, p netip.Prefix, metric uint32, t kstate.RouteType, nh kstate.NexthopID, rank rib.RankingID) {
+		key := kstate.RouteKey{Table: table, Prefix: p, Metric: metric}
 		if rank != 0 {
 			nh = f.groups.hold(rank)
 		}
 		want[key] = smallRoute{kstate.Route{RouteKey: key, Type: t, Nexthop: nh}, rank}
 	}
-	tiered := []netip.Prefix{f.family.Default()}
-	for i := range f.params.Steer {
-		for _, to := range f.params.Steer[i].To {
-			if route.FamilyOf(to.Addr()) == f.family && !slices.Contains(tiered, to) {
-				tiered = append(tiered, to)
-			}
+	for i := range f.views {
+		v := &f.views[i]
+		for p := range v.tiered {
+			f.tiers(v, p, s, put)
 		}
 	}
-	for _, p := range tiered {
-		f.tiers(p, s, put)
-	}
 	for _, p := range f.params.Blackholes {
-		put(p, kstate.MetricBlackhole, kstate.Blackhole, 0, 0)
+		put(kstate.Table, p, kstate.MetricBlackhole, kstate.Blackhole, 0, 0)
 	}
 	for _, in := range f.params.Inside {
-		put(in.Network, kstate.MetricRanking, kstate.Unicast, in.Nexthop, 0)
+		put(kstate.Table, in.Network, kstate.MetricRanking, kstate.Unicast, in.Nexthop, 0)
 	}
 	for _, key := range sortedKeys(want) {
 		if have, ok := f.small[key]; !ok || have.route != want[key].route {
@@ -212,20 +271,21 @@ func (f *FIB) Small(s State, emit func(kstate.RouteChange)) {
 	f.small = want
 }
 
-func (f *FIB) tiers(p netip.Prefix, s State, put func(netip.Prefix, uint32, kstate.RouteType, kstate.NexthopID, rib.RankingID)) {
+type putRoute func(table uint32, p netip.Prefix, metric uint32, t kstate.RouteType, nh kstate.NexthopID, rank rib.RankingID)
+
+func (f *FIB) tiers(v *view, p netip.Prefix, s State, put putRoute) {
 	rs := f.table.Rankings()
 	_, rank, _ := f.table.Lookup(p)
-	rule := f.rule(p)
-	rank = f.steered(rule, rank)
+	rank = f.steered(f.rule(v, p), rank)
 	r := rs.Get(rank)
 	if len(f.groups.members(rank, s)) > 0 {
-		put(p, kstate.MetricRanking, kstate.Unicast, 0, rank)
+		put(v.table, p, kstate.MetricRanking, kstate.Unicast, 0, rank)
 	}
 	for i, tier := range fallbacks(r, s) {
-		put(p, kstate.MetricTier+uint32(i), kstate.Unicast, 0, rs.Intern(rib.Ranking{Tiers: [][]route.Link{tier}}))
+		put(v.table, p, kstate.MetricTier+uint32(i), kstate.Unicast, 0, rs.Intern(rib.Ranking{Tiers: [][]route.Link{tier}}))
 	}
 	if r.Drop {
-		put(p, kstate.MetricEnd, kstate.Blackhole, 0, 0)
+		put(v.table, p, kstate.MetricEnd, kstate.Blackhole, 0, 0)
 	}
 }
 
@@ -273,8 +333,22 @@ type Answer struct {
 
 // Lookup answers for a destination, a host or a prefix, by the functions that fill the kernel.
 func (f *FIB) Lookup(dst netip.Prefix, s State) Answer {
+	return f.answer(f.rule(&f.views[0], dst), dst, s)
+}
+
+// LookupSteered answers for a destination of traffic that a rule with a table of its own matches, by the rule's index.
+// Where the rule does not cover the destination, it is as if there were no such rule.
+func (f *FIB) LookupSteered(rule int, dst netip.Prefix, s State) Answer {
+	for i := range f.views {
+		if v := &f.views[i]; v.strict && v.rules[0] == rule && f.rule(v, dst) >= 0 {
+			return f.answer(rule, dst, s)
+		}
+	}
+	return f.Lookup(dst, s)
+}
+
+func (f *FIB) answer(rule int, dst netip.Prefix, s State) Answer {
 	p, rank, ok := f.table.Lookup(dst)
-	rule := f.rule(dst)
 	r := f.table.Rankings().Get(f.steered(rule, rank))
 	a := Answer{Ranking: r, Now: rib.Resolve(r, s.Dead, s.Drained)}
 	if ok {

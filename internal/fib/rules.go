@@ -5,9 +5,10 @@ import (
 	"bothways/internal/route"
 )
 
-// Rules are the policy rules of a family: marks of living links first, then what others have in main but its defaults,
+// Rules are the policy rules of a family: marks of living links first, then those of the steer rules that have a table of
+// their own, of which there are steered, then what others have in main but its defaults,
 // then our table. A dead link has no rule, and none whose connections shall move: what carries its mark follows the rankings.
-func Rules(f route.Family, links []route.Link, mask uint32, s State) []kstate.Rule {
+func Rules(f route.Family, links []route.Link, steered int, mask uint32, s State) []kstate.Rule {
 	var out []kstate.Rule
 	for _, l := range links {
 		if s.Dead.Has(l) || s.Moved.Has(l) || !s.Present.Has(l) {
@@ -18,6 +19,12 @@ func Rules(f route.Family, links []route.Link, mask uint32, s State) []kstate.Ru
 			Mark: MarkOf(l, mask), Mask: mask, SuppressPrefixLength: -1,
 		})
 	}
+	for i := range steered {
+		out = append(out, kstate.Rule{
+			Family: f, Priority: kstate.PrioritySteer + uint32(i), Table: kstate.SteerTable + uint32(i),
+			Mark: SteerMark(i, mask), Mask: mask, SuppressPrefixLength: -1,
+		})
+	}
 	return append(out,
 		kstate.Rule{Family: f, Priority: kstate.PriorityMain, Table: kstate.MainTable, SuppressPrefixLength: 0},
 		kstate.Rule{Family: f, Priority: kstate.PriorityTable, Table: kstate.Table, SuppressPrefixLength: -1})
@@ -25,3 +32,7 @@ func Rules(f route.Family, links []route.Link, mask uint32, s State) []kstate.Ru
 
 // MarkOf is a link's number moved into the byte of the mark that is ours.
 func MarkOf(l route.Link, mask uint32) uint32 { return uint32(l) * (mask & -mask) }
+
+// SteerMark is the mark of the i-th steer rule that has a table of its own. Rules count down from the highest number, links
+// up from the lowest.
+func SteerMark(i int, mask uint32) uint32 { return MarkOf(route.Link(kstate.MaxLinks-i), mask) }

@@ -11,6 +11,10 @@ import (
 type Steer struct {
 	Name string
 	To   []netip.Prefix
+	// Own: the rule looks at more than the destination, so its routes are in a table of its own, which a mark selects.
+	Own bool
+	// All: it is for every destination.
+	All bool
 	// Use are the tiers: each is a list of paths, each path the set of its links.
 	Use [][]route.LinkSet
 	// Drop: without a living link traffic is dropped. Otherwise what is not named follows behind in its own order.

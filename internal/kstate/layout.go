@@ -11,10 +11,12 @@ const (
 	// Table is our table. The table of link n is Table+n, n from 1 to MaxLinks.
 	Table    = 9800
 	MaxLinks = 255
+	// SteerTable is the table of the first steer rule that needs one of its own; others follow.
+	SteerTable = Table + MaxLinks + 1
 
 	// Rule priorities, in the order of design: marks of links, marks of steer rules, main's specific routes, ours.
-	PriorityLink  = 9800 // +n for link n
-	PrioritySteer = 10100
+	PriorityLink  = 9800  // +n for link n
+	PrioritySteer = 10100 // +i for the i-th rule with a table
 	PriorityMain  = 10900
 	PriorityTable = 10901
 	PriorityLast  = 10999

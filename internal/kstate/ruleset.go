@@ -145,6 +145,9 @@ func (r NftRule) String() string {
 func implied(p, next Part) bool {
 	switch p := p.(type) {
 	case MatchFamily:
+		if d, ok := next.(MatchDSCP); ok {
+			return d.Family == p.Family
+		}
 		m, ok := next.(MatchAddress)
 		return ok && (p.Family == 1) == m.is4()
 	case MatchProtocol:

@@ -135,6 +135,12 @@ type MatchMark struct {
 	Value uint32
 }
 
+// MatchDSCP matches the differentiated services code point, of one family.
+type MatchDSCP struct {
+	Family route.Family
+	Value  uint8
+}
+
 // MatchSYN matches TCP packets with SYN and without RST: both that open a connection.
 type MatchSYN struct{}
 
@@ -147,6 +153,7 @@ func (MatchState) isPart()      {}
 func (MatchReply) isPart()      {}
 func (MatchTranslated) isPart() {}
 func (MatchMark) isPart()       {}
+func (MatchDSCP) isPart()       {}
 func (MatchSYN) isPart()        {}
 
 // comparison prints the right-hand side: a set by name, one element, or an anonymous set.
@@ -240,6 +247,27 @@ func (m MatchMark) String() string {
 		op = "!="
 	}
 	return fmt.Sprintf("%s & %s %s %s", m.Of, hex(m.Mask), op, hex(m.Value))
+}
+
+func (m MatchDSCP) String() string {
+	s := "ip6 dscp "
+	if m.Family == route.IPv4 {
+		s = "ip dscp "
+	}
+	return s + dscpName(m.Value)
+}
+
+// dscpName is a code point as nft prints it: class selectors, assured and expedited forwarding by name.
+func dscpName(v uint8) string {
+	switch {
+	case v == 0x2e:
+		return "ef"
+	case v%8 == 0:
+		return fmt.Sprintf("cs%d", v/8)
+	case v >= 10 && v <= 38 && v%2 == 0 && v%8 <= 6:
+		return fmt.Sprintf("af%d%d", v/8, v%8/2)
+	}
+	return fmt.Sprintf("0x%02x", v)
 }
 
 func (MatchSYN) String() string { return "tcp flags syn / syn,rst" }

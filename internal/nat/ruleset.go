@@ -15,8 +15,7 @@ type Params struct {
 	Links    []Link
 	Inside   []string       // interfaces
 	Networks []netip.Prefix // inside
-	// Pins are destinations whose connections do not stick to a link.
-	Pins []netip.Prefix
+	Steer    []Steer        // in the order of the file: the first that matches counts
 }
 
 // Link is a link as the table sees it.
@@ -58,11 +57,7 @@ func Ruleset(p Params) kstate.Ruleset {
 	r.Sets = append(r.Sets,
 		kstate.NftSet{Name: "links", Type: kstate.Ifname, Interfaces: b.interfaces()},
 		kstate.NftSet{Name: "inside", Type: kstate.Ifname, Interfaces: p.Inside})
-	for _, f := range route.Families() {
-		if pins := b.pins(f); len(pins) > 0 {
-			r.Sets = append(r.Sets, kstate.NftSet{Name: pinSet(f), Type: keyType(f), Prefixes: pins})
-		}
-	}
+	r.Sets = append(r.Sets, b.steerSets()...)
 	r.Maps = append(r.Maps, b.numbers())
 	r.Chains = append(r.Chains, b.untracked()...)
 	r.Chains = append(r.Chains, b.marks()...)
@@ -83,30 +78,6 @@ func (b *builder) interfaces() []string {
 }
 
 func (b *builder) mark(l route.Link) uint32 { return uint32(l) * (b.p.Mask & -b.p.Mask) }
-
-func pinSet(f route.Family) string { return "pins_" + f.String() }
-
-func keyType(f route.Family) kstate.KeyType {
-	if f == route.IPv4 {
-		return kstate.IPv4Addr
-	}
-	return kstate.IPv6Addr
-}
-
-// pins are the pinned prefixes of a family without those that lie inside another.
-func (b *builder) pins(f route.Family) []netip.Prefix {
-	var out []netip.Prefix
-	for i, p := range b.p.Pins {
-		covered := route.FamilyOf(p.Addr()) != f
-		for j, q := range b.p.Pins {
-			covered = covered || i != j && route.Contains(q, p) && (p != q || j < i)
-		}
-		if !covered {
-			out = append(out, p)
-		}
-	}
-	return out
-}
 
 func (b *builder) numbers() kstate.NftMap {
 	m := kstate.NftMap{Name: NumbersMap, Type: kstate.Ifname}
@@ -151,23 +122,20 @@ func (b *builder) untracked() []kstate.NftChain {
 }
 
 // marks gives each connection the number of its link at its first packet, and packets from inside the mark of their
-// connection's link. Packets from a link never get it: restored on those, the mark would send every reply back out.
+// connection's link, or of the steer rule that they match. Packets from a link never get it: restored on those, the mark
+// would send every reply back out.
 func (b *builder) marks() []kstate.NftChain {
 	mask := b.p.Mask
 	in := kstate.NftChain{Name: "mark_in", Hook: kstate.Prerouting, Type: kstate.FilterChain, Priority: priorityMangle,
 		Rules: []kstate.NftRule{b.dispatch(kstate.In, "in")}}
-	fromInside := kstate.MatchInterface{Direction: kstate.In, Set: "inside"}
-	for _, f := range route.Families() {
-		if len(b.pins(f)) > 0 {
-			in.Rules = append(in.Rules, rule(fromInside, kstate.MatchReply{Original: true},
-				kstate.MatchAddress{End: kstate.Destination, Set: pinSet(f), Family: f}, kstate.Verdict{Kind: kstate.Return}))
-		}
+	restore := b.restore()
+	in.Rules = append(in.Rules, rule(kstate.MatchInterface{Direction: kstate.In, Not: true, Set: "inside"}, kstate.Verdict{Kind: kstate.Return}))
+	if steer := b.steer(); len(steer) > 0 {
+		// What answers a connection from outside goes the way that it came, whatever a rule says.
+		in.Rules = append(in.Rules, rule(kstate.MatchReply{}, restore))
+		in.Rules = append(in.Rules, steer...)
 	}
-	restore := kstate.VerdictByMark{Of: kstate.ConnMark, Mask: mask}
-	for _, l := range b.p.Links {
-		restore.Elements = append(restore.Elements, kstate.VerdictElement{Mark: b.mark(l.Number), Verdict: kstate.GotoChain(chain("restore", l))})
-	}
-	in.Rules = append(in.Rules, rule(fromInside, restore))
+	in.Rules = append(in.Rules, rule(restore))
 	local := kstate.NftChain{Name: "mark_local", Hook: kstate.Output, Type: kstate.RouteChain, Priority: priorityMangle,
 		Rules: []kstate.NftRule{rule(kstate.MatchReply{}, restore)}}
 	out := kstate.NftChain{Name: "mark_out", Hook: kstate.Postrouting, Type: kstate.FilterChain, Priority: priorityMangle,
@@ -185,7 +153,17 @@ func (b *builder) marks() []kstate.NftChain {
 			kstate.NftChain{Name: chain("restore", l), Rules: []kstate.NftRule{
 				rule(kstate.SetMark{Of: kstate.PacketMark, Mask: mask, Value: m}).WithComment("%s", l.Name)}})
 	}
+	chains = append(chains, b.steerChains()...)
 	return append(chains, in, local, out)
+}
+
+// restore gives a packet the mark of its connection's link.
+func (b *builder) restore() kstate.VerdictByMark {
+	v := kstate.VerdictByMark{Of: kstate.ConnMark, Mask: b.p.Mask}
+	for _, l := range b.p.Links {
+		v.Elements = append(v.Elements, kstate.VerdictElement{Mark: b.mark(l.Number), Verdict: kstate.GotoChain(chain("restore", l))})
+	}
+	return v
 }
 
 // claims gives a connection that was opened from inside the mark of the link that it leaves by: a new one, and one of a

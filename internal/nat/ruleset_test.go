@@ -5,16 +5,24 @@ import (
 	"net/netip"
 	"os"
 	"testing"
+
+	"bothways/internal/kstate"
 )
 
 var update = flag.Bool("update", false, "write the golden file")
 
 func example() Params {
 	net := netip.MustParsePrefix
+	dscp := uint8(10)
 	return Params{
 		Mask:   0xff00,
 		Inside: []string{"lan0"},
-		Pins:   []netip.Prefix{net("20.36.1.7/32"), net("20.36.1.7/32")},
+		Steer: []Steer{
+			{Name: "azure-vpn", To: []netip.Prefix{net("20.36.1.7/32"), net("20.36.1.7/32")}},
+			{Name: "snapshots", From: []netip.Prefix{net("10.20.9.0/24")}, To: []netip.Prefix{net("20.36.0.0/16"), net("20.36.2.0/24"), net("40.0.0.0/8")},
+				Protocol: kstate.TCP, Ports: []uint16{443}, DSCP: &dscp, Sticky: true, Mark: 0xff00},
+			{Name: "nothing to do here", To: []netip.Prefix{net("9.0.0.0/8")}, Sticky: true},
+		},
 		Links: []Link{
 			{Number: 1, Name: "expressroute/primary", Interface: "er0", Neighbors: []netip.Addr{netip.MustParseAddr("192.0.2.2")}, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 				Entries: []Entry{

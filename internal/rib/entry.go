@@ -105,3 +105,18 @@ func (t *Table) Covering(p netip.Prefix) []netip.Prefix {
 	}
 	return out
 }
+
+// Accepted lists the prefixes for which one of the links has a usable route that is not stale, in order.
+func (t *Table) Accepted(links route.LinkSet) []netip.Prefix {
+	var out []netip.Prefix
+	for p, slot := range t.index.AllSorted() {
+		for i := t.dests[slot].routes; i != 0; i = t.routes[i].next {
+			e := &t.routes[i]
+			if links.Has(e.link) && e.reason == policy.Accepted && e.gen == t.counts[e.link].gen {
+				out = append(out, p)
+				break
+			}
+		}
+	}
+	return out
+}

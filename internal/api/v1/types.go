@@ -108,8 +108,9 @@ type Ranking struct {
 
 // Steer is a destination of a steer rule.
 type Steer struct {
-	Rule string `json:"rule"`
-	To   string `json:"to"`
+	Rule string   `json:"rule"`
+	From []string `json:"from"`
+	To   string   `json:"to"`
 	Answer
 }
 

@@ -250,3 +250,23 @@ func (t *translation) syn() error {
 	t.cmp(false, []byte{syn})
 	return nil
 }
+
+// dscp matches the upper six bits of IPv4's second byte, or of IPv6's traffic class, which lies across two bytes.
+func (t *translation) dscp(m kstate.MatchDSCP) error {
+	if err := t.matchFamily(m.Family); err != nil {
+		return err
+	}
+	if m.Value > 63 {
+		return fmt.Errorf("dscp %d is above 63", m.Value)
+	}
+	if m.Family == route.IPv4 {
+		t.emit(&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: 1, Len: 1})
+		t.mask(1, []byte{0xfc}, nil)
+		t.cmp(false, []byte{m.Value << 2})
+		return nil
+	}
+	t.emit(&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: 0, Len: 2})
+	t.mask(2, []byte{0x0f, 0xc0}, nil)
+	t.cmp(false, []byte{m.Value >> 2, m.Value << 6})
+	return nil
+}

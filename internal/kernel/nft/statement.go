@@ -41,6 +41,8 @@ func (t *translation) part(p kstate.Part) error {
 		t.bits(p.Not, destination)
 	case kstate.MatchMark:
 		t.mark(p)
+	case kstate.MatchDSCP:
+		return t.dscp(p)
 	case kstate.MatchSYN:
 		return t.syn()
 	case kstate.Count:

@@ -88,6 +88,9 @@ func everything() kstate.Ruleset {
 				k(kstate.AddToSet{Set: "seen6", Family: route.IPv6, End: kstate.Destination}),
 			}},
 			{Name: "through", Hook: kstate.Forward, Type: kstate.FilterChain, Priority: 5, Rules: []kstate.NftRule{
+				k(kstate.MatchDSCP{Family: route.IPv4, Value: 10}, kstate.Count{}),
+				k(kstate.MatchDSCP{Family: route.IPv6, Value: 46}, kstate.Count{}),
+				k(kstate.MatchDSCP{Family: route.IPv4, Value: 45}, kstate.Count{}),
 				k(kstate.MatchSYN{}, kstate.MatchInterface{Direction: kstate.Out, Names: []string{"er0"}}, kstate.ClampMSS{}),
 			}},
 			{Name: "to_us", Hook: kstate.Input, Type: kstate.FilterChain, Priority: -20},
