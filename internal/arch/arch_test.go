@@ -44,6 +44,7 @@ var mayImport = map[string]string{
 	// effects: each touches one outside world and decides nothing
 	"bgp/session":       "bgp/fsm bgp/message route",
 	"bfd/session":       "bfd/fsm bfd/packet",
+	"probe":             "track",
 	"kernel/namespace":  "", // what the kernel effects share: a thread in the right network namespace
 	"kernel/rtnl":       "kernel/namespace kstate route",
 	"kernel/nft":        "kernel/namespace kstate route",
