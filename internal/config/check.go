@@ -127,6 +127,7 @@ func (c *Config) checkPath(r *reader, p *Path) {
 		}
 	}
 	c.checkNAT(r, p, key+".nat")
+	c.checkPublish(r, p)
 }
 
 func (c *Config) checkNAT(r *reader, p *Path, key string) {

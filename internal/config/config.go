@@ -61,6 +61,7 @@ type Path struct {
 	// Preference is the local preference; 0 takes the profile's.
 	Preference uint32
 	NAT        []nat.Entry
+	Publish    []nat.Publish
 	// Shared allows a pool that another path announces too.
 	Shared bool
 	line   int

@@ -98,6 +98,11 @@ func (l *linter) path(p *Path) {
 	}
 	l.passwords(p, say)
 	l.pools(p, say)
+	for _, x := range p.Publish {
+		if p.HasBGP() && !announces(p, netip.PrefixFrom(x.Outside, x.Outside.BitLen())) {
+			say(SeverityWarning, fmt.Sprintf("the published address %s is not announced here", x.Outside), "nobody finds the way to it by this path")
+		}
+	}
 }
 
 func (l *linter) passwords(p *Path, say func(Severity, string, string)) {

@@ -40,6 +40,7 @@ func (p *parser) path(name string, v value) {
 		"prepend":    func(v value) { path.Prepend = int(v.number(0, 20, "a count")) },
 		"preference": func(v value) { path.Preference = uint32(v.number(1, 4294967295, "a local preference")) },
 		"nat":        func(v value) { path.NAT = translations(v) },
+		"publish":    func(v value) { path.Publish = published(v) },
 		"shared":     func(v value) { path.Shared = v.bool() },
 	})
 	if path.Provider.Name == "" {

@@ -199,7 +199,7 @@ func insideHops(c *config.Config, interfaces []kstate.Interface, f route.Family)
 func natParams(c *config.Config, links []*link, learned Learned) nat.Params {
 	p := nat.Params{Mask: c.Mark, Inside: c.Inside.Interfaces, Networks: c.Inside.Networks}
 	for _, l := range links {
-		n := nat.Link{Number: l.number, Name: l.FullName(), Interface: l.Interface, Entries: l.path.NAT}
+		n := nat.Link{Number: l.number, Name: l.FullName(), Interface: l.Interface, Entries: l.path.NAT, Publish: l.path.Publish}
 		for _, f := range route.Families() {
 			if l.speaks(f) {
 				n.Neighbors = append(n.Neighbors, l.Neighbor(f))

@@ -23,7 +23,8 @@ type Link struct {
 	Number    route.Link
 	Name      string // expressroute/primary
 	Interface string
-	Entries   []Entry      // longest network first
+	Entries   []Entry // longest network first
+	Publish   []Publish
 	Neighbors []netip.Addr // with whom BGP is spoken
 	Addresses []netip.Addr // the link's own, as far as they are known
 }
@@ -205,7 +206,7 @@ func SamePool(links []Link, l route.Link, f route.Family) route.LinkSet {
 		}
 		mine, ok := of(x)
 		for _, o := range links {
-			if theirs, also := of(o); ok && also && slices.Equal(mine, theirs) {
+			if theirs, also := of(o); ok && also && slices.Equal(mine, theirs) && slices.Equal(x.Publish, o.Publish) {
 				set.Add(o.Number)
 			}
 		}
@@ -231,7 +232,8 @@ func (b *builder) translation() []kstate.NftChain {
 	var chains []kstate.NftChain
 	back := kstate.NftChain{Name: "dstnat", Hook: kstate.Prerouting, Type: kstate.NATChain, Priority: priorityDNAT}
 	for _, l := range b.p.Links {
-		c := kstate.NftChain{Name: chain("nat", l)}
+		c := kstate.NftChain{Name: chain("nat", l), Rules: publishedOut(l)}
+		back.Rules = append(back.Rules, publishedIn(l)...)
 		for _, e := range l.Entries {
 			from := kstate.MatchAddress{End: kstate.Source, Prefixes: []netip.Prefix{e.Network}}
 			c.Rules = append(c.Rules, rule(from, translate(e)).WithComment("%s", l.Name))
@@ -248,7 +250,7 @@ func (b *builder) translation() []kstate.NftChain {
 		chains = append(chains, back)
 	}
 	return append(chains, kstate.NftChain{Name: "srcnat", Hook: kstate.Postrouting, Type: kstate.NATChain, Priority: prioritySNAT,
-		Rules: []kstate.NftRule{b.dispatch(kstate.Out, "nat")}})
+		Rules: append([]kstate.NftRule{b.dispatch(kstate.Out, "nat")}, b.publishedSource()...)})
 }
 
 func translate(e Entry) kstate.Part {
@@ -312,6 +314,11 @@ func (b *builder) belongs(l Link, f route.Family) []netip.Prefix {
 	for _, e := range l.Entries {
 		if e.To.IsValid() && route.FamilyOf(e.To.Addr()) == f {
 			out = append(out, e.To)
+		}
+	}
+	for _, p := range l.Publish {
+		if route.FamilyOf(p.Outside) == f {
+			out = append(out, netip.PrefixFrom(p.Outside, p.Outside.BitLen()))
 		}
 	}
 	for _, a := range l.Addresses {

@@ -25,6 +25,10 @@ func example() Params {
 		},
 		Links: []Link{
 			{Number: 1, Name: "expressroute/primary", Interface: "er0", Neighbors: []netip.Addr{netip.MustParseAddr("192.0.2.2")}, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
+				Publish: []Publish{
+					{Outside: netip.MustParseAddr("198.51.100.70"), Inside: netip.MustParseAddr("10.20.0.70")},
+					{Outside: netip.MustParseAddr("198.51.100.71"), Inside: netip.MustParseAddr("10.20.0.71"), Protocol: kstate.TCP, Port: 25, To: 2525, SourceNAT: true},
+				},
 				Entries: []Entry{
 					{Network: net("fd20::/48"), Kind: Prefix, To: net("2001:db8:100::/48")},
 					{Network: net("10.20.0.0/16"), Kind: Pool, To: net("198.51.100.64/28")}}},
