@@ -202,6 +202,13 @@ func (d *daemon) run(ctx context.Context) error {
 	})
 	start(&others, func() error { return d.watcher.Run(d.engineCtx) })
 	start(&others, func() error { return d.sweeper.Run(d.engineCtx) })
+	start(&others, func() error {
+		return flowsweep.Watch(d.engineCtx, d.nft.Counters, d.log, func(name string, packets uint64) {
+			if connection, reply, ok := nat.ParseAsymmetry(name); ok {
+				d.tell(engine.Asymmetric{Connection: connection, Reply: reply, Packets: packets})
+			}
+		})
+	})
 	start(&others, func() error { return d.store.Run(d.engineCtx) })
 	start(&others, func() error { return d.speaker.listener.Run(d.sessionCtx) })
 	start(&others, func() error { return api.Serve(d.engineCtx, d.socket, d.apiDeps()) })
@@ -273,7 +280,7 @@ func (d *daemon) reload(ctx context.Context) error {
 
 func (d *daemon) apiDeps() api.Deps {
 	return api.Deps{
-		Engine: d.engine, Kernel: d.loop.Status, Sessions: d.speaker.Sessions, Counters: d.nft.Counters,
+		Engine: d.engine, Kernel: d.loop.Status, Sessions: d.speaker.Sessions, Counters: d.nft.Counters, Addresses: d.nft.Addresses, Flows: d.ct.Flows,
 		Reload: d.reload, Version: thisVersion(), Log: d.log,
 		Stop: func(s v1.Stop) {
 			select {

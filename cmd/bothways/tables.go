@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	v1 "bothways/internal/api/v1"
@@ -176,4 +177,25 @@ func statusTable(s v1.Status) []table.Table {
 		c.Add(table.Text(x.Key), table.Text(x.Value), state(x.State))
 	}
 	return []table.Table{t, c}
+}
+
+func asymmetryTable(a v1.Asymmetry) []table.Table {
+	t := table.Table{Head: []string{"CONNECTION BY", "REPLIES BY", "PACKETS", "CASE", "PROBABLY", "REMEDY", "WITH"}}
+	for _, p := range a.Pairs {
+		with := p.Remotes
+		if len(with) > 3 {
+			with = append(slices.Clone(with[:3]), fmt.Sprintf("and %d more", len(p.Remotes)-3))
+		}
+		t.Add(table.Text(p.Connection), table.Text(p.Reply), table.Number(fmt.Sprint(p.Packets)).Toned(table.Bad), table.Text(p.Case),
+			table.Text(p.Cause), table.Text(p.Remedy), table.Text(strings.Join(with, " ")))
+	}
+	o := table.Table{Head: []string{"PATH", "DESTINATION", "NEVER ANSWERED", "OF"}}
+	for _, x := range a.OneWay {
+		tone := table.Plain
+		if x.Unanswered == x.All {
+			tone = table.Bad
+		}
+		o.Add(table.Text(x.Path), table.Text(x.Destination), count(x.Unanswered).Toned(tone), count(x.All))
+	}
+	return []table.Table{t, o}
 }

@@ -16,6 +16,7 @@ import (
 
 	v1 "bothways/internal/api/v1"
 	"bothways/internal/engine"
+	"bothways/internal/flow"
 	"bothways/internal/kstate"
 	"bothways/internal/reconcile"
 	"bothways/internal/route"
@@ -27,10 +28,13 @@ type Deps struct {
 	Kernel   func() reconcile.Status
 	Sessions func() []v1.Session
 	Counters func(context.Context) (map[string]kstate.Counter, error)
-	Reload   func(context.Context) error
-	Stop     func(v1.Stop)
-	Version  v1.Version
-	Log      *slog.Logger
+	// Addresses reads a set of the table, Flows the connections of a mark.
+	Addresses func(ctx context.Context, set string) ([]netip.Addr, error)
+	Flows     func(ctx context.Context, f route.Family, value, mask uint32) ([]flow.Flow, error)
+	Reload    func(context.Context) error
+	Stop      func(v1.Stop)
+	Version   v1.Version
+	Log       *slog.Logger
 }
 
 // Listen makes a unix socket that only its owner may open. One that a dead daemon left is replaced.
@@ -81,6 +85,7 @@ func handler(d Deps) http.Handler {
 	get("rankings", s.rankings)
 	get("nat", s.nat)
 	get("events", s.events)
+	get("asymmetry", s.asymmetry)
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		s.write(w, func(r *http.Request) (any, error) { return struct{}{}, d.Reload(r.Context()) }, r)
 	})

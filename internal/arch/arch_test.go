@@ -55,10 +55,10 @@ var mayImport = map[string]string{
 	"engine":    "config route policy rib fib nat plan track kstate flow",
 	"reconcile": "plan kstate",
 	"linkwatch": "kstate route",
-	"flowsweep": "flow route",
+	"flowsweep": "flow kstate route",
 
 	// surfaces: read published snapshots
-	"api": "api/v1 engine reconcile kstate nat policy rib route track",
+	"api": "api/v1 engine reconcile kstate nat policy rib route track flow",
 
 	"arch": "",
 	"e2e":  "", // tests only

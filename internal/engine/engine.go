@@ -40,6 +40,7 @@ type Engine struct {
 	restart    plan.Restart
 	journal    journal
 	learned    Learned
+	told       map[[2]string]time.Time       // when the journal last spoke of replies by another path
 	pins       map[netip.Prefix][]route.Link // what each pin used at the last look
 	failover   []failover
 	moves      map[moveKey]uint64 // connections to look at, once the batch of this sequence is in the kernel; 0: the next
@@ -87,7 +88,7 @@ const (
 
 // New returns an engine for a configuration. Nothing happens before Run.
 func New(c *config.Config, found Adopted, now Interfaces, deps Deps) *Engine {
-	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}}
+	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}, told: map[[2]string]time.Time{}}
 	e.restart.Found = found.Found()
 	e.numbers = numberLinks(allLinks(c), found.Numbers)
 	e.learned = found.Learned
@@ -211,6 +212,8 @@ func (e *Engine) handle(ev Event) {
 		e.carrier(ev)
 	case NeighborSeen:
 		e.neighbor(ev)
+	case Asymmetric:
+		e.asymmetric(ev)
 	case FlowsListed:
 		e.judgeFlows(ev)
 	case Applied:

@@ -87,6 +87,12 @@ type (
 		Flows []flow.Flow
 	}
 
+	// Asymmetric tells that replies came by another path than their connections'.
+	Asymmetric struct {
+		Connection, Reply string // paths
+		Packets           uint64 // since the last time
+	}
+
 	// Applied tells how far the kernel is.
 	Applied struct {
 		Sequence uint64
@@ -143,6 +149,7 @@ func (Interfaces) event()        {}
 func (CarrierChanged) event()    {}
 func (NeighborSeen) event()      {}
 func (FlowsListed) event()       {}
+func (Asymmetric) event()        {}
 func (Applied) event()           {}
 func (Happened) event()          {}
 func (Reload) event()            {}

@@ -22,6 +22,7 @@ type Snapshot struct {
 	At       time.Time
 	Mode     plan.Mode
 	Waiting  int
+	Mask     uint32 // of the mark
 	Sequence uint64 // of the last batch handed to the reconciler
 	Links    []LinkView
 	Paths    []PathView
@@ -35,6 +36,7 @@ type Snapshot struct {
 type LinkView struct {
 	Name, Path, Interface string
 	Number                route.Link
+	Mark                  uint32 // in Snapshot.Mask
 	BGP                   bool
 	Index                 int
 	Drained, Moved        bool
@@ -60,6 +62,7 @@ type LinkFamilyView struct {
 type PathView struct {
 	Name, Provider, Peering string
 	Capacity                uint64
+	Circuit                 bool
 	Links                   []string
 	Announce                []netip.Prefix
 	Prepend                 int
@@ -96,12 +99,12 @@ type AnswerView struct {
 
 func (e *Engine) publish() {
 	_, mode := e.restart.Next(e.now, e.waiting())
-	s := &Snapshot{Site: e.cfg.Site, At: e.now, Mode: mode, Waiting: e.waiting(), Sequence: e.sequence, Journal: slices.Clone(e.journal.entries)}
+	s := &Snapshot{Site: e.cfg.Site, At: e.now, Mode: mode, Waiting: e.waiting(), Mask: e.cfg.Mark, Sequence: e.sequence, Journal: slices.Clone(e.journal.entries)}
 	for _, l := range e.links {
 		s.Links = append(s.Links, e.viewLink(l))
 	}
 	for _, p := range e.cfg.Paths {
-		v := PathView{Name: p.Name, Provider: p.Provider.Name, Peering: p.Peering, Capacity: p.Capacity, Announce: p.Announce, Prepend: p.Prepend, NAT: p.NAT}
+		v := PathView{Name: p.Name, Provider: p.Provider.Name, Peering: p.Peering, Capacity: p.Capacity, Circuit: p.Provider.Circuit, Announce: p.Announce, Prepend: p.Prepend, NAT: p.NAT}
 		for _, l := range p.Links {
 			v.Links = append(v.Links, l.FullName())
 		}
@@ -123,7 +126,7 @@ func (e *Engine) publish() {
 }
 
 func (e *Engine) viewLink(l *link) LinkView {
-	v := LinkView{Name: l.FullName(), Path: l.Path, Interface: l.Interface, Number: l.number, BGP: l.BGP, Index: l.index, Carrier: l.tracks.Carrier}
+	v := LinkView{Name: l.FullName(), Path: l.Path, Interface: l.Interface, Number: l.number, Mark: fib.MarkOf(l.number, e.cfg.Mark), BGP: l.BGP, Index: l.index, Carrier: l.tracks.Carrier}
 	v.Drained, v.Moved = e.tables[0].drained.Has(l.number), e.tables[0].moved.Has(l.number)
 	for _, f := range route.Families() {
 		hop, ok := l.hop(f)

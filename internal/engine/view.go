@@ -21,6 +21,16 @@ type RouteView struct {
 // Answer says what a destination is sent by now.
 func (v *View) Answer(dst netip.Prefix) AnswerView { return v.e.answer(dst) }
 
+// Match is the longest prefix of the table that covers an address; the default where none does.
+func (v *View) Match(a netip.Addr) netip.Prefix {
+	f := route.FamilyOf(a)
+	p, _, ok := v.e.tables[at(f)].table.Lookup(netip.PrefixFrom(a, a.BitLen()))
+	if !ok {
+		return f.Default()
+	}
+	return p
+}
+
 // RouteFilter says which routes are wanted.
 type RouteFilter struct {
 	// Prefix: only this one and, where Covering, those that cover it; invalid: all.

@@ -21,6 +21,8 @@ type Flow struct {
 	Link route.Link
 	// Inbound: opened from outside, by its link.
 	Inbound bool
+	// Answered: packets have come back.
+	Answered bool
 }
 
 // Remote is the end that is not the site's.

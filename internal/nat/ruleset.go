@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"bothways/internal/kstate"
 	"bothways/internal/route"
@@ -27,6 +28,12 @@ type Link struct {
 	Publish   []Publish
 	Neighbors []netip.Addr // with whom BGP is spoken
 	Addresses []netip.Addr // the link's own, as far as they are known
+}
+
+// Path is the name of the link's path.
+func (l Link) Path() string {
+	path, _, _ := strings.Cut(l.Name, "/")
+	return path
 }
 
 // Names of what others read in the table.
@@ -59,6 +66,8 @@ func Ruleset(p Params) kstate.Ruleset {
 		kstate.NftSet{Name: "links", Type: kstate.Ifname, Interfaces: b.interfaces()},
 		kstate.NftSet{Name: "inside", Type: kstate.Ifname, Interfaces: p.Inside})
 	r.Sets = append(r.Sets, b.steerSets()...)
+	counters, seen := b.asymmetrySets()
+	r.Counters, r.Sets = append(r.Counters, counters...), append(r.Sets, seen...)
 	r.Maps = append(r.Maps, b.numbers())
 	r.Chains = append(r.Chains, b.untracked()...)
 	r.Chains = append(r.Chains, b.marks()...)
@@ -142,13 +151,14 @@ func (b *builder) marks() []kstate.NftChain {
 	out := kstate.NftChain{Name: "mark_out", Hook: kstate.Postrouting, Type: kstate.FilterChain, Priority: priorityMangle,
 		Rules: []kstate.NftRule{b.dispatch(kstate.Out, "out")}}
 	// A chain must exist before a rule names it, so those that are jumped to come first.
-	var chains []kstate.NftChain
+	chains := b.asymmetryChains()
 	for _, l := range b.p.Links {
 		m := b.mark(l.Number)
 		set := kstate.SetMark{Of: kstate.ConnMark, Mask: mask, Value: m}
 		chains = append(chains,
-			kstate.NftChain{Name: chain("in", l), Rules: []kstate.NftRule{
-				rule(kstate.MatchState{States: kstate.StateNew}, kstate.MatchMark{Of: kstate.ConnMark, Mask: mask}, set).WithComment("%s", l.Name)}},
+			kstate.NftChain{Name: chain("in", l), Rules: append([]kstate.NftRule{
+				rule(kstate.MatchState{States: kstate.StateNew}, kstate.MatchMark{Of: kstate.ConnMark, Mask: mask}, set).WithComment("%s", l.Name)},
+				b.asymmetry(l)...)},
 			kstate.NftChain{Name: chain("claim", l), Rules: []kstate.NftRule{rule(set).WithComment("%s", l.Name)}},
 			kstate.NftChain{Name: chain("out", l), Rules: b.claims(l)},
 			kstate.NftChain{Name: chain("restore", l), Rules: []kstate.NftRule{

@@ -202,3 +202,30 @@ type Drain struct {
 type Problem struct {
 	Error string `json:"error"`
 }
+
+// Asymmetry is what comes back by another path than it left by, and what does not come back.
+type Asymmetry struct {
+	Pairs  []AsymmetryPair `json:"pairs"`
+	OneWay []OneWay        `json:"one_way"`
+}
+
+// AsymmetryPair counts replies on one path to connections of another, with some of the remote addresses of the last ten
+// minutes and what is probably wrong.
+type AsymmetryPair struct {
+	Connection string   `json:"connection"`
+	Reply      string   `json:"reply"`
+	Packets    uint64   `json:"packets"`
+	Bytes      uint64   `json:"bytes"`
+	Remotes    []string `json:"remotes"`
+	Case       string   `json:"case,omitempty"`
+	Cause      string   `json:"cause"`
+	Remedy     string   `json:"remedy"`
+}
+
+// OneWay counts connections that were opened and never answered, by path and destination.
+type OneWay struct {
+	Path        string `json:"path"`
+	Destination string `json:"destination"` // the prefix that the table matches
+	Unanswered  int    `json:"unanswered"`
+	All         int    `json:"all"`
+}

@@ -92,7 +92,7 @@ func translate(x *ct.Flow, f route.Family, mask uint32) flow.Flow {
 		Destination: netip.AddrPortFrom(o.IP.DestinationAddress, p.DestinationPort),
 		Translated:  x.TupleReply.IP.DestinationAddress,
 		ICMPType:    p.ICMPType, ICMPCode: p.ICMPCode, ICMPID: p.ICMPID,
-		Inbound: x.Status.DstNAT(),
+		Inbound: x.Status.DstNAT(), Answered: x.Status.SeenReply(),
 	}
 	if shift := mask & -mask; shift != 0 {
 		v.Link = route.Link((x.Mark & mask) / shift)

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/mdlayher/netlink"
@@ -141,4 +143,25 @@ func ask(c *netlink.Conn, typ uint16, flags netlink.HeaderFlags, attrs []netlink
 		}
 	}
 	return nil
+}
+
+// Addresses reads a named set of single addresses, also one that rules fill. Without the table, or the set, it is empty.
+func (h *Handle) Addresses(ctx context.Context, name string) ([]netip.Addr, error) {
+	var out []netip.Addr
+	err := h.with(ctx, func(c *netlink.Conn) error {
+		return elements(c, name, func(e *netlink.AttributeDecoder) {
+			for e.Next() {
+				if e.Type() == unix.NFTA_SET_ELEM_KEY {
+					if a, ok := netip.AddrFromSlice(dataValue(e)); ok {
+						out = append(out, a)
+					}
+				}
+			}
+		})
+	})
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return nil, fmt.Errorf("read nftables set %s: %w", name, err)
+	}
+	slices.SortFunc(out, netip.Addr.Compare)
+	return out, nil
 }

@@ -1,0 +1,95 @@
+package api
+
+import (
+	"cmp"
+	"net/http"
+	"net/netip"
+	"slices"
+
+	v1 "bothways/internal/api/v1"
+	"bothways/internal/engine"
+	"bothways/internal/flow"
+	"bothways/internal/nat"
+	"bothways/internal/route"
+)
+
+func (s server) asymmetry(r *http.Request) (any, error) {
+	out := v1.Asymmetry{Pairs: []v1.AsymmetryPair{}}
+	counters, err := s.Counters(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	snap := s.Engine.Snapshot()
+	circuit := map[string]bool{}
+	for _, p := range snap.Paths {
+		circuit[p.Name] = p.Circuit
+	}
+	for name, c := range counters {
+		connection, reply, ok := nat.ParseAsymmetry(name)
+		if !ok || c.Packets == 0 {
+			continue
+		}
+		why := flow.Explain(circuit[connection], circuit[reply])
+		pair := v1.AsymmetryPair{Connection: connection, Reply: reply, Packets: c.Packets, Bytes: c.Bytes, Remotes: []string{},
+			Case: why.Case, Cause: why.Cause, Remedy: why.Remedy}
+		for _, f := range route.Families() {
+			remotes, err := s.Addresses(r.Context(), nat.AsymmetrySet(connection, reply, f))
+			if err != nil {
+				return nil, err
+			}
+			for _, a := range remotes {
+				pair.Remotes = append(pair.Remotes, a.String())
+			}
+		}
+		out.Pairs = append(out.Pairs, pair)
+	}
+	slices.SortFunc(out.Pairs, func(a, b v1.AsymmetryPair) int {
+		return cmp.Or(cmp.Compare(a.Connection, b.Connection), cmp.Compare(a.Reply, b.Reply))
+	})
+	out.OneWay, err = s.oneWay(r, snap)
+	return out, err
+}
+
+// oneWay groups the connections of each link by what the table matches for their remote end.
+func (s server) oneWay(r *http.Request, snap *engine.Snapshot) ([]v1.OneWay, error) {
+	type key struct {
+		path string
+		dst  netip.Prefix
+	}
+	counts := map[key]*v1.OneWay{}
+	for _, l := range snap.Links {
+		for _, f := range l.Families {
+			flows, err := s.Flows(r.Context(), f.Family, l.Mark, snap.Mask)
+			if err != nil {
+				return nil, err
+			}
+			err = s.Engine.Query(r.Context(), func(v *engine.View) {
+				for _, x := range flows {
+					k := key{l.Path, v.Match(x.Remote())}
+					c := counts[k]
+					if c == nil {
+						c = &v1.OneWay{Path: l.Path, Destination: k.dst.String()}
+						counts[k] = c
+					}
+					c.All++
+					if !x.Answered {
+						c.Unanswered++
+					}
+				}
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	out := []v1.OneWay{}
+	for _, c := range counts {
+		if c.Unanswered > 0 {
+			out = append(out, *c)
+		}
+	}
+	slices.SortFunc(out, func(a, b v1.OneWay) int {
+		return cmp.Or(b.Unanswered-a.Unanswered, cmp.Compare(a.Path, b.Path), cmp.Compare(a.Destination, b.Destination))
+	})
+	return out, nil
+}

@@ -1,0 +1,101 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "bothways/internal/api/v1"
+	"bothways/internal/lab"
+)
+
+func asymmetry(t *testing.T, w *lab.World) v1.Asymmetry {
+	t.Helper()
+	var a v1.Asymmetry
+	if err := w.Show(within(t, 10*time.Second), "asymmetry", &a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func TestHealthySiteIsSymmetric(t *testing.T) {
+	t.Parallel()
+	w := raise(t, nil)
+	edge(t, w)
+	for _, host := range []string{"storage", "web-a", "registry", "vpn-gateway"} {
+		for _, v6 := range []bool{false, true} {
+			to := address(t, w, host, v6)
+			for range 100 {
+				if _, err := w.AskUDP(within(t, 5*time.Second), "client", to); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if a := asymmetry(t, w); len(a.Pairs) != 0 {
+		t.Errorf("a healthy site has replies by other paths: %+v", a.Pairs)
+	}
+}
+
+// TestPoolAnnouncedOnBothPaths builds the provider's case B: the pool of ISP A is announced on the circuit too, and the
+// provider answers there what it was asked by the Internet.
+func TestPoolAnnouncedOnBothPaths(t *testing.T) {
+	t.Parallel()
+	w := raise(t, nil)
+	edgeWith(t, w, func(c string) string {
+		return strings.Replace(c, `announce: ["198.51.100.64/28"`, `announce: ["203.0.113.0/24", "198.51.100.64/28"`, 1)
+	})
+	settled(t, w)
+	gateway := address(t, w, "vpn-gateway", false)
+	eventually(t, 20*time.Second, func(ctx context.Context) error {
+		// The connection works all the same: nothing here drops what comes back by another path.
+		if _, err := w.Ask(ctx, "client", gateway); err != nil {
+			return err
+		}
+		a := asymmetry(t, w)
+		for _, p := range a.Pairs {
+			if p.Connection == "isp-a" && p.Reply == "expressroute" && p.Packets > 0 && p.Case == "B" &&
+				len(p.Remotes) == 1 && p.Remotes[0] == gateway.String() {
+				return nil
+			}
+		}
+		return fmt.Errorf("not seen: %+v", a)
+	})
+	eventually(t, 20*time.Second, func(ctx context.Context) error {
+		var events []v1.Event
+		if err := w.Show(ctx, "events", &events); err != nil {
+			return err
+		}
+		for _, e := range events {
+			if e.Kind == "asymmetry" && strings.Contains(e.Text, "replies came by expressroute: case B") {
+				return nil
+			}
+		}
+		return fmt.Errorf("no event tells of it: %+v", events)
+	})
+}
+
+// TestOneWayConnections has a host of the cloud fall silent.
+func TestOneWayConnections(t *testing.T) {
+	t.Parallel()
+	w := raise(t, nil)
+	edge(t, w)
+	if err := w.Fail(within(t, 5*time.Second), "host:storage", true); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		if _, err := w.AskUDP(ctx, "client", address(t, w, "storage", false)); err == nil {
+			t.Error("a silent host answers")
+		}
+		cancel()
+	}
+	for _, o := range asymmetry(t, w).OneWay {
+		if o.Path == "expressroute" && o.Unanswered >= 5 && o.Destination == "20.60.72.0/22" {
+			return
+		}
+	}
+	t.Errorf("five requests without an answer are not seen: %+v", asymmetry(t, w))
+}
