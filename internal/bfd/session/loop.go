@@ -55,7 +55,7 @@ func (l *loop) run(ending *atomic.Bool) error {
 			return nil
 		}
 		l.open(now)
-		if err := l.wait(l.next().Sub(time.Now())); err != nil {
+		if err := l.wait(time.Until(l.next())); err != nil {
 			return err
 		}
 		l.turn()
