@@ -22,6 +22,7 @@ import (
 	"bothways/internal/kernel/conntrack"
 	"bothways/internal/kernel/nft"
 	"bothways/internal/kernel/rtnl"
+	"bothways/internal/kernel/shape"
 	"bothways/internal/linkwatch"
 	"bothways/internal/nat"
 	"bothways/internal/reconcile"
@@ -90,6 +91,7 @@ type daemon struct {
 	watcher *linkwatch.Watcher
 	loop    *reconcile.Reconciler
 	ct      *conntrack.Handle
+	shape   *shape.Handle
 	sweeper *flowsweep.Sweeper
 	sink    linkSink
 	socket  net.Listener
@@ -125,7 +127,10 @@ func newDaemon(ctx context.Context, c *config.Config, file string, log *slog.Log
 		return nil, err
 	}
 	d.sweeper = flowsweep.New(d.ct, flowSink{d}, log)
-	d.loop = reconcile.New(d.rtnl, d.nft, compareEvery, log, d.note)
+	if d.shape, err = shape.Open(); err != nil {
+		return nil, err
+	}
+	d.loop = reconcile.New(d.rtnl, d.nft, d.shape, compareEvery, log, d.note)
 	found, err := d.adopt(ctx)
 	if err != nil {
 		return nil, err
@@ -178,6 +183,7 @@ func (d *daemon) close() {
 	d.endEngine()
 	d.endLoop()
 	d.ct.Close()
+	d.shape.Close()
 	d.nft.Close()
 	d.rtnl.Close()
 }

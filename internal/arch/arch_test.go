@@ -48,6 +48,7 @@ var mayImport = map[string]string{
 	"kernel/namespace":  "", // what the kernel effects share: a thread in the right network namespace
 	"kernel/rtnl":       "kernel/namespace kstate route",
 	"kernel/nft":        "kernel/namespace kstate route",
+	"kernel/shape":      "kernel/namespace kstate",
 	"kernel/conntrack":  "kernel/namespace flow route",
 	"kernel/kerneltest": "kstate route", // for tests: no other line names it
 

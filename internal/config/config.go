@@ -62,6 +62,8 @@ type Path struct {
 	Preference uint32
 	NAT        []nat.Entry
 	Publish    []nat.Publish
+	// Take lets limits replace a root queueing discipline that is not ours.
+	Take bool
 	// Shared allows a pool that another path announces too.
 	Shared bool
 	line   int
@@ -125,6 +127,8 @@ type Steer struct {
 	// Sticky keeps connections on the link that they were opened by; for destinations alone that are single hosts (pins)
 	// the default is not to.
 	Sticky bool
+	// Limit bounds what leaves by a path under the rule, in bits a second.
+	Limit map[string]uint64
 	// Use lists tiers of paths by their name.
 	Use [][]string
 	// Drop: without a living link of Use traffic is dropped; otherwise what BGP says follows behind.

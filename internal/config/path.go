@@ -41,6 +41,7 @@ func (p *parser) path(name string, v value) {
 		"preference": func(v value) { path.Preference = uint32(v.number(1, 4294967295, "a local preference")) },
 		"nat":        func(v value) { path.NAT = translations(v) },
 		"publish":    func(v value) { path.Publish = published(v) },
+		"shape":      func(v value) { path.Take = v.word("take", "leave") == "take" },
 		"shared":     func(v value) { path.Shared = v.bool() },
 	})
 	if path.Provider.Name == "" {

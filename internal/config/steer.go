@@ -45,6 +45,12 @@ func (p *parser) steerRule(item value) Steer {
 		"otherwise": func(v value) {
 			s.Drop = v.word("drop", "any") == "drop"
 		},
+		"limit": func(v value) {
+			s.Limit = map[string]uint64{}
+			for _, f := range v.mapping("paths with a rate for each") {
+				s.Limit[f.key] = f.capacity()
+			}
+		},
 		"sticky": func(v value) { sticky = v.word("connections", "none") },
 	})
 	s.Sticky = sticky == "connections" || sticky == "" && !s.Pin()
@@ -135,6 +141,11 @@ func (c *Config) checkSteer(r *reader) {
 		for _, name := range append(slices.Concat(s.Use...), s.Learned...) {
 			if !slices.ContainsFunc(c.Paths, func(p Path) bool { return p.Name == name }) {
 				r.fail(s.line, key+".use", "want paths of this file (%s), found %q", strings.Join(c.pathNames(), ", "), name)
+			}
+		}
+		for name := range s.Limit {
+			if !slices.ContainsFunc(c.Paths, func(p Path) bool { return p.Name == name }) {
+				r.fail(s.line, key+".limit", "want paths of this file (%s), found %q", strings.Join(c.pathNames(), ", "), name)
 			}
 		}
 		for _, name := range slices.Concat(s.Use...) {

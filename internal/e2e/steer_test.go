@@ -97,3 +97,57 @@ func TestSteerBySource(t *testing.T) {
 		})
 	}
 }
+
+// TestLimit has everything fall onto ISP B's line, where the appliance may use one megabit a second: the site keeps the rest.
+func TestLimit(t *testing.T) {
+	need(t, "tc", "iproute2")
+	w := raise(t, nil)
+	edgeWith(t, w, func(c string) string {
+		head, _, _ := strings.Cut(c, "steer:")
+		_, tail, _ := strings.Cut(c, "api:")
+		return head + "api:" + tail + `steer:
+  - {name: snapshots, from: [10.20.9.0/24], use: [expressroute, isp-b], limit: {isp-b: 1mbit}}
+`
+	})
+	settled(t, w)
+	for _, l := range []string{"expressroute/primary", "expressroute/secondary", "isp-a/main"} {
+		if err := w.Fail(within(t, 5*time.Second), l, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	via(t, w, "client", "storage", "isp-b")
+	to := address(t, w, "storage", false)
+	const pps = 5000
+	appliance, err := w.Stream(t.Context(), "backup", to, pps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := w.Stream(t.Context(), "client", to, pps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, func(context.Context) error {
+		if l := client.Loss(); l.Returned < 5*pps {
+			return fmt.Errorf("%s", l)
+		}
+		return nil
+	})
+	site, limited := client.Stop(), appliance.Stop()
+	if site.Out+site.Back != 0 {
+		t.Errorf("the site's own stream lost packets: %s", site)
+	}
+	// A packet of the stream is some 70 bytes: one megabit a second carries about 1,800 of 5,000.
+	if limited.Arrived == 0 || limited.Arrived > limited.Sent/2 {
+		t.Errorf("the appliance is not limited: %s", limited)
+	}
+	if _, err := inEdge(w, binary, "--socket", w.EdgeSocket(), "stop", "--withdraw"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, func(context.Context) error {
+		out, err := inEdge(w, "tc", "qdisc", "show", "dev", "wan1")
+		if err != nil || strings.Contains(out, "9800:") {
+			return fmt.Errorf("our queueing discipline is left (%v): %s", err, out)
+		}
+		return nil
+	})
+}

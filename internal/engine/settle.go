@@ -19,6 +19,7 @@ type sentState struct {
 	mode    plan.Mode
 	ruleset string
 	sysctls []kstate.Sysctl
+	shapers []kstate.Shaper
 	states  [2]fib.State
 	any     bool
 }
@@ -86,6 +87,7 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 		}
 	}
 	b.Sysctls = fib.Sysctls(links)
+	b.Shapers = shapers(e.cfg, e.links)
 	b.Replace = withRoutes && e.replace
 	for i, t := range e.tables {
 		if withRoutes {
@@ -98,7 +100,7 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 		}
 	}
 	if e.sent.any && b.Ruleset == nil && !b.Replace && len(b.Routes) == 0 && len(b.Lost) == 0 && mode == e.sent.mode &&
-		slices.Equal(b.Sysctls, e.sent.sysctls) && equalObjects(b.Objects, e.sent.objects) {
+		slices.Equal(b.Sysctls, e.sent.sysctls) && equalShapers(b.Shapers, e.sent.shapers) && equalObjects(b.Objects, e.sent.objects) {
 		return
 	}
 	if withRoutes {
@@ -110,7 +112,7 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 	e.lost = nil
 	e.sequence++
 	b.Sequence = e.sequence
-	e.sent.objects, e.sent.mode, e.sent.ruleset, e.sent.sysctls, e.sent.any = b.Objects, mode, text, b.Sysctls, true
+	e.sent.objects, e.sent.mode, e.sent.ruleset, e.sent.sysctls, e.sent.shapers, e.sent.any = b.Objects, mode, text, b.Sysctls, b.Shapers, true
 	for i := range e.failover {
 		if e.failover[i].sequence == 0 {
 			e.failover[i].sequence = e.sequence
@@ -123,6 +125,12 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 	}
 	e.deps.Kernel.Submit(b)
 	e.changed = true
+}
+
+func equalShapers(a, b []kstate.Shaper) bool {
+	return slices.EqualFunc(a, b, func(x, y kstate.Shaper) bool {
+		return x.Interface == y.Interface && x.Take == y.Take && slices.Equal(x.Classes, y.Classes)
+	})
 }
 
 func equalObjects(a, b plan.Objects) bool {
@@ -154,7 +162,11 @@ func (e *Engine) objects() plan.Objects {
 // withdraw makes nothing be wanted any more.
 func (e *Engine) withdraw() {
 	e.sequence++
-	e.deps.Kernel.Submit(plan.Batch{Replace: true, Ruleset: &kstate.Ruleset{}, Sequence: e.sequence})
+	b := plan.Batch{Replace: true, Ruleset: &kstate.Ruleset{}, Shapers: shapers(e.cfg, e.links), Sequence: e.sequence}
+	for i := range b.Shapers {
+		b.Shapers[i].Classes = nil
+	}
+	e.deps.Kernel.Submit(b)
 }
 
 // failover is a failure whose way into the kernel is timed.

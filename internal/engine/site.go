@@ -211,11 +211,16 @@ func natParams(c *config.Config, links []*link, learned Learned) nat.Params {
 		p.Links = append(p.Links, n)
 	}
 	own := 0
-	for _, s := range c.Steer {
+	for i, s := range c.Steer {
 		ns := nat.Steer{Name: s.Name, From: s.From, To: destinations(s, learned), Protocol: s.Protocol, Ports: s.Ports, DSCP: s.DSCP, Sticky: s.Sticky}
 		if s.Selective() {
 			ns.Mark = fib.SteerMark(own, c.Mark)
 			own++
+		}
+		for _, l := range links {
+			if _, ok := s.Limit[l.Path]; ok {
+				ns.Limits = append(ns.Limits, nat.Limit{Link: l.number, Minor: classOf(i)})
+			}
 		}
 		// A rule for what a path learned matches nothing while nothing was learned.
 		if len(ns.To) > 0 || len(s.Learned) == 0 {
@@ -223,6 +228,27 @@ func natParams(c *config.Config, links []*link, learned Learned) nat.Params {
 		}
 	}
 	return p
+}
+
+// classOf is the minor number of the class of the i-th steer rule.
+func classOf(i int) uint16 { return uint16(i + 1) }
+
+// shapers are the limits of each link, also of those that have none: what an earlier configuration left is taken away.
+func shapers(c *config.Config, links []*link) []kstate.Shaper {
+	var out []kstate.Shaper
+	for _, l := range links {
+		if l.index == 0 {
+			continue
+		}
+		s := kstate.Shaper{Interface: l.index, Take: l.path.Take}
+		for i, rule := range c.Steer {
+			if rate, ok := rule.Limit[l.Path]; ok {
+				s.Classes = append(s.Classes, kstate.Class{Minor: classOf(i), Rate: rate})
+			}
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 func pathLinks(links []*link, path string) route.LinkSet {

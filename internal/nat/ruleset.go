@@ -72,6 +72,7 @@ func Ruleset(p Params) kstate.Ruleset {
 	r.Chains = append(r.Chains, b.untracked()...)
 	r.Chains = append(r.Chains, b.marks()...)
 	r.Chains = append(r.Chains, b.forward()...)
+	r.Chains = append(r.Chains, b.limits()...)
 	r.Chains = append(r.Chains, b.translation()...)
 	r.Chains = append(r.Chains, b.leaks()...)
 	return r

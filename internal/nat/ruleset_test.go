@@ -20,7 +20,7 @@ func example() Params {
 		Steer: []Steer{
 			{Name: "azure-vpn", To: []netip.Prefix{net("20.36.1.7/32"), net("20.36.1.7/32")}},
 			{Name: "snapshots", From: []netip.Prefix{net("10.20.9.0/24")}, To: []netip.Prefix{net("20.36.0.0/16"), net("20.36.2.0/24"), net("40.0.0.0/8")},
-				Protocol: kstate.TCP, Ports: []uint16{443}, DSCP: &dscp, Sticky: true, Mark: 0xff00},
+				Protocol: kstate.TCP, Ports: []uint16{443}, DSCP: &dscp, Sticky: true, Mark: 0xff00, Limits: []Limit{{Link: 3, Minor: 2}}},
 			{Name: "nothing to do here", To: []netip.Prefix{net("9.0.0.0/8")}, Sticky: true},
 		},
 		Links: []Link{

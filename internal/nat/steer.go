@@ -19,10 +19,18 @@ type Steer struct {
 	Sticky   bool
 	// Mark selects the rule's own table; 0: it has none, its destinations are steered in ours.
 	Mark uint32
+	// Limits are classes for what leaves by links under the rule.
+	Limits []Limit
+}
+
+// Limit is the class, of our queueing discipline on a link, for traffic of a rule.
+type Limit struct {
+	Link  route.Link
+	Minor uint16
 }
 
 // matters reports whether the rule does anything here.
-func (s Steer) matters() bool { return s.Mark != 0 || !s.Sticky }
+func (s Steer) matters() bool { return s.Mark != 0 || !s.Sticky || len(s.Limits) > 0 }
 
 // steered are the rules that must be looked at: all up to the last one that does anything, since the first match counts.
 func (b *builder) steered() []Steer {
@@ -147,4 +155,30 @@ func (b *builder) steerChains() []kstate.NftChain {
 		out = append(out, c)
 	}
 	return out
+}
+
+// limits puts what leaves under a rule into the rule's class on the link. It stands before translation, so that sources
+// are still those inside; a class set earlier would not survive to the queue.
+func (b *builder) limits() []kstate.NftChain {
+	c := kstate.NftChain{Name: "limit", Hook: kstate.Postrouting, Type: kstate.FilterChain, Priority: priorityMangle + 1}
+	for i, s := range b.steered() {
+		for _, f := range route.Families() {
+			parts, ok := b.matches(i, s, f)
+			if !ok {
+				continue
+			}
+			for _, limit := range s.Limits {
+				for _, l := range b.p.Links {
+					if l.Number == limit.Link {
+						out := append([]kstate.Part{kstate.MatchInterface{Direction: kstate.Out, Names: []string{l.Interface}}}, parts...)
+						c.Rules = append(c.Rules, rule(append(out, kstate.SetPriority{Major: kstate.ShaperHandle, Minor: limit.Minor}, kstate.Verdict{Kind: kstate.Return})...).WithComment("%s", s.Name))
+					}
+				}
+			}
+		}
+	}
+	if len(c.Rules) == 0 {
+		return nil
+	}
+	return []kstate.NftChain{c}
 }

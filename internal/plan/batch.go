@@ -8,6 +8,7 @@ type Batch struct {
 	Objects Objects
 	Ruleset *kstate.Ruleset // nil: as before
 	Sysctls []kstate.Sysctl
+	Shapers []kstate.Shaper // of every interface that may have one
 	Routes  []kstate.RouteChange
 	Replace bool  // Routes is all that is wanted: what is not in it is to go
 	Lost    []int // indexes of interfaces whose carrier was lost: the kernel deleted what used them

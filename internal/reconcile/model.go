@@ -24,6 +24,8 @@ type model struct {
 
 	ruleset      *kstate.Ruleset
 	rulesetDone  string
+	shapers      []kstate.Shaper
+	shapersDone  map[int]string // by interface: what was set up, or refused
 	sysctls      []kstate.Sysctl
 	sysctlsDone  []kstate.Sysctl
 	sysctlStatus []SysctlStatus
@@ -67,6 +69,7 @@ func (m *model) objects() plan.Objects {
 func (m *model) accept(b *plan.Batch) {
 	m.mode, m.wanted, m.sysctls, m.dead = b.Mode, b.Objects, b.Sysctls, b.Dead
 	m.accepted = b.Sequence
+	m.shapers = b.Shapers
 	if b.Ruleset != nil {
 		m.ruleset = b.Ruleset
 	}

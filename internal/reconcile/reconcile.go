@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,11 @@ type Firewall interface {
 	Altered(context.Context) (bool, string, error)
 }
 
+// Queues are the queueing disciplines of interfaces.
+type Queues interface {
+	Apply(context.Context, kstate.Shaper) error
+}
+
 // Note is something that operators want to know: a repair, a refusal, an applied batch.
 type Note struct {
 	Time     time.Time
@@ -41,6 +47,7 @@ type Note struct {
 type Reconciler struct {
 	kernel   Kernel
 	firewall Firewall
+	queues   Queues
 	log      *slog.Logger
 	note     func(Note)
 	every    time.Duration
@@ -79,9 +86,9 @@ type SysctlStatus struct {
 }
 
 // New returns a reconciler that compares everything each period. note is called from its goroutine and must not block.
-func New(k Kernel, f Firewall, every time.Duration, log *slog.Logger, note func(Note)) *Reconciler {
+func New(k Kernel, f Firewall, q Queues, every time.Duration, log *slog.Logger, note func(Note)) *Reconciler {
 	r := &Reconciler{
-		kernel: k, firewall: f, log: log, note: note, every: every, retry: 20 * time.Millisecond,
+		kernel: k, firewall: f, queues: q, log: log, note: note, every: every, retry: 20 * time.Millisecond,
 		wake: make(chan struct{}, 1), model: newModel(),
 	}
 	r.status.Store(&Status{})
@@ -204,6 +211,7 @@ func (r *Reconciler) turn(ctx context.Context) bool {
 func (r *Reconciler) write(ctx context.Context) bool {
 	r.skip = map[kstate.RouteKey]bool{}
 	ok := r.writeSysctls()
+	r.writeShapers(ctx)
 	if r.mode == plan.Hold {
 		return r.writeFirewall(ctx) && ok
 	}
@@ -303,6 +311,11 @@ func (r *Reconciler) compare(ctx context.Context) {
 		r.rulesetDone = ""
 	}
 	r.sysctlsDone = nil
+	for index, text := range r.shapersDone {
+		if strings.Contains(text, "class") {
+			delete(r.shapersDone, index)
+		}
+	}
 	r.compared = time.Now()
 	r.agrees = len(drift) == 0 && before == 0
 	for i, d := range drift {

@@ -41,6 +41,10 @@ type fsError struct{}
 func (*fsError) Error() string        { return "read-only" }
 func (*fsError) Is(target error) bool { return target.Error() == "permission denied" }
 
+type fakeQueues struct{}
+
+func (fakeQueues) Apply(context.Context, kstate.Shaper) error { return nil }
+
 type fakeFirewall struct {
 	mu      sync.Mutex // the test changes fail and altered while the loop reads them
 	text    string
@@ -95,7 +99,7 @@ func start(t *testing.T, adopt bool) *fixture {
 		kernel:   fakeKernel{kerneltest.New(kstate.Interface{Index: 1, Name: "er0", AdminUp: true, Carrier: true}, kstate.Interface{Index: 2, Name: "wan0", AdminUp: true, Carrier: true}), map[string]string{}},
 		firewall: &fakeFirewall{}, done: make(chan struct{}),
 	}
-	f.r = New(f.kernel, f.firewall, time.Minute, slog.New(slog.DiscardHandler), func(n Note) { f.notes = append(f.notes, n) })
+	f.r = New(f.kernel, f.firewall, fakeQueues{}, time.Minute, slog.New(slog.DiscardHandler), func(n Note) { f.notes = append(f.notes, n) })
 	if adopt {
 		f.kernel.Apply(t.Context(), f.batch().puts())
 		if _, n, err := f.r.Adopt(t.Context()); err != nil || n != 1 {
