@@ -96,6 +96,8 @@ type daemon struct {
 	sink    linkSink
 	socket  net.Listener
 	store   *store
+	bfd     *detector
+	probes  *prober
 	stop    chan v1.Stop
 
 	engineCtx, loopCtx, sessionCtx context.Context
@@ -144,8 +146,9 @@ func newDaemon(ctx context.Context, c *config.Config, file string, log *slog.Log
 	d.sink = linkSink{d.tell}
 	d.watcher = linkwatch.New(d.rtnl, d.sink, log)
 	d.speaker = newSpeaker(d.sessionCtx, log, d.tell)
+	d.bfd, d.probes = newDetector(log, d.tell), newProber(log, d.tell)
 	d.engine = engine.New(c, found, interfacesEvent(all, gateways), engine.Deps{
-		Speaker: d.speaker, Kernel: d.loop, Watch: watchSet{d.watcher}, Flows: d.sweeper, Store: d.store, Log: log,
+		Speaker: d.speaker, Kernel: d.loop, Watch: watchSet{d.watcher}, Flows: d.sweeper, Store: d.store, BFD: d.bfd, Probes: d.probes, Log: log,
 	})
 	return d, nil
 }
@@ -208,6 +211,8 @@ func (d *daemon) run(ctx context.Context) error {
 	})
 	start(&others, func() error { return d.watcher.Run(d.engineCtx) })
 	start(&others, func() error { return d.sweeper.Run(d.engineCtx) })
+	start(&others, func() error { return d.bfd.Run(d.sessionCtx) })
+	start(&others, func() error { return d.probes.Run(d.engineCtx) })
 	start(&others, func() error {
 		return flowsweep.Watch(d.engineCtx, d.nft.Counters, d.log, func(name string, packets uint64) {
 			if connection, reply, ok := nat.ParseAsymmetry(name); ok {
@@ -265,6 +270,8 @@ func (d *daemon) end(stop v1.Stop, engines, loops *sync.WaitGroup) {
 	if text == "" {
 		text = "site " + d.cfg.Site + " stops"
 	}
+	// To a neighbor that hears no more of us the link would seem to have failed.
+	d.bfd.Detect(nil)
 	d.speaker.Shutdown(text)
 	d.endSession()
 }

@@ -40,6 +40,7 @@ func showCommand(socket *string) *cobra.Command {
 		routesCommand(socket),
 		show(socket, "rankings", "Which links traffic uses, in which order", rankingTable),
 		show(socket, "nat", "What becomes of inside addresses on each path", natTable),
+		show(socket, "tracks", "The evidence about each link", trackTable),
 		show(socket, "asymmetry", "What comes back by another path, and what does not come back", asymmetryTable),
 		show(socket, "events", "What happened", eventTable),
 		show(socket, "status", "The daemon and the kernel at a glance", statusTable),

@@ -199,3 +199,11 @@ func asymmetryTable(a v1.Asymmetry) []table.Table {
 	}
 	return []table.Table{t, o}
 }
+
+func trackTable(tracks []v1.Track) []table.Table {
+	t := table.Table{Head: []string{"LINK", "FAMILY", "TRACK", "TARGET", "STATE", "FOR", "BECAUSE"}}
+	for _, x := range tracks {
+		t.Add(table.Text(x.Link), table.Text(x.Family), table.Text(x.Kind), table.Text(x.Target), state(x.State), table.Text(since(x.Since)), table.Text(x.Why))
+	}
+	return []table.Table{t}
+}

@@ -86,6 +86,7 @@ func handler(d Deps) http.Handler {
 	get("nat", s.nat)
 	get("events", s.events)
 	get("asymmetry", s.asymmetry)
+	get("tracks", s.tracks)
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		s.write(w, func(r *http.Request) (any, error) { return struct{}{}, d.Reload(r.Context()) }, r)
 	})

@@ -39,7 +39,7 @@ var mayImport = map[string]string{
 	"fib":         "route rib kstate",
 	"nat":         "route kstate",
 	"plan":        "kstate",
-	"config":      "route kstate provider policy nat",
+	"config":      "route kstate provider policy nat track",
 
 	// effects: each touches one outside world and decides nothing
 	"bgp/session":       "bgp/fsm bgp/message route",

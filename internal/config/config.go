@@ -62,6 +62,8 @@ type Path struct {
 	Preference uint32
 	NAT        []nat.Entry
 	Publish    []nat.Publish
+	// Track are the probes of the path's links; nil: none.
+	Track *Track
 	// Take lets limits replace a root queueing discipline that is not ours.
 	Take bool
 	// Shared allows a pool that another path announces too.
@@ -89,6 +91,7 @@ type Link struct {
 	StrictRole        bool
 	GracefulRestart   bool
 	Password          []byte
+	BFD               *BFD // nil: not spoken
 	Limit             policy.Limit
 	line              int
 }

@@ -15,7 +15,7 @@ import (
 // later are keys of the contract that this version does not act on; a file that has one asks for something it would not
 // get, so it is refused with these words instead of as unknown.
 var later = map[string]bool{
-	"bfd": true, "track": true, "failback": true, "symmetry": true, "listen": true, "neighbors": true,
+	"failback": true, "symmetry": true, "listen": true, "neighbors": true,
 }
 
 // MaxSize bounds a configuration file.

@@ -42,6 +42,7 @@ func (p *parser) path(name string, v value) {
 		"nat":        func(v value) { path.NAT = translations(v) },
 		"publish":    func(v value) { path.Publish = published(v) },
 		"shape":      func(v value) { path.Take = v.word("take", "leave") == "take" },
+		"track":      func(v value) { path.Track = p.track(v) },
 		"shared":     func(v value) { path.Shared = v.bool() },
 	})
 	if path.Provider.Name == "" {
@@ -190,6 +191,7 @@ func (p *parser) link(path Path, name string, v value) Link {
 			}
 		}),
 		"max-prefixes":  only("max-prefixes", func(v value) { l.Limit = limit(v) }),
+		"bfd":           func(v value) { l.BFD = bfd(v, path.Provider) },
 		"password-file": only("password-file", func(v value) { l.Password = p.password(v) }),
 	})
 	switch {

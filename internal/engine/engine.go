@@ -22,6 +22,8 @@ type Deps struct {
 	Watch   Watch
 	Flows   Flows
 	Store   Store
+	BFD     Detector
+	Probes  Prober
 	Log     *slog.Logger
 }
 
@@ -212,6 +214,10 @@ func (e *Engine) handle(ev Event) {
 		e.carrier(ev)
 	case NeighborSeen:
 		e.neighbor(ev)
+	case BFDChanged:
+		e.bfd(ev)
+	case Probed:
+		e.probed(ev)
 	case Asymmetric:
 		e.asymmetric(ev)
 	case FlowsListed:
@@ -264,6 +270,7 @@ func (e *Engine) configure(c *config.Config) {
 	e.replace = true
 	e.speak()
 	e.watch()
+	e.detect()
 	e.changed = true
 }
 

@@ -48,6 +48,8 @@ type fakes struct {
 	refused  []SessionKey
 	paused   []string
 	saved    string
+	detected []DetectParams
+	probing  []ProbeLink
 	batches  []plan.Batch
 	watched  []Watched
 	flows    []string   // requests about connections
@@ -71,8 +73,10 @@ func (f *fakes) Delete(m flow.Mark, flows []flow.Flow) {
 		f.flows = append(f.flows, fmt.Sprintf("delete %s", x.Destination))
 	}
 }
-func (f *fakes) Save(data []byte) { f.saved = string(data) }
-func (f *fakes) Set(w []Watched)  { f.watched = w }
+func (f *fakes) Detect(d []DetectParams) { f.detected = d }
+func (f *fakes) Probe(p []ProbeLink)     { f.probing = p }
+func (f *fakes) Save(data []byte)        { f.saved = string(data) }
+func (f *fakes) Set(w []Watched)         { f.watched = w }
 func (f *fakes) Submit(b plan.Batch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -111,7 +115,7 @@ func allUp() Interfaces {
 func start(t *testing.T, text string, found Adopted) *fakes {
 	t.Helper()
 	f := &fakes{t: t, routes: map[kstate.RouteKey]kstate.Route{}}
-	f.engine = New(load(t, text), found, allUp(), Deps{Speaker: f, Kernel: f, Watch: f, Flows: f, Store: f, Log: slog.New(slog.DiscardHandler)})
+	f.engine = New(load(t, text), found, allUp(), Deps{Speaker: f, Kernel: f, Watch: f, Flows: f, Store: f, BFD: f, Probes: f, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

@@ -8,6 +8,7 @@ import (
 	"bothways/internal/flow"
 	"bothways/internal/kstate"
 	"bothways/internal/route"
+	"bothways/internal/track"
 )
 
 // Event is something that happened. Events of one source arrive in their order.
@@ -81,6 +82,18 @@ type (
 		State   kstate.NeighborState
 	}
 
+	// BFDChanged is a verdict about the neighbor. Admin: an operator ended the session, which says nothing of the link.
+	BFDChanged struct {
+		Key       SessionKey
+		Up, Admin bool
+		Why       string
+	}
+	// Probed is a result of a probe.
+	Probed struct {
+		Key    SessionKey
+		Result track.ProbeResult
+	}
+
 	// FlowsListed gives the connections of a link that were asked for.
 	FlowsListed struct {
 		Mark  flow.Mark
@@ -148,6 +161,8 @@ func (SessionDiagnostic) event() {}
 func (Interfaces) event()        {}
 func (CarrierChanged) event()    {}
 func (NeighborSeen) event()      {}
+func (BFDChanged) event()        {}
+func (Probed) event()            {}
 func (FlowsListed) event()       {}
 func (Asymmetric) event()        {}
 func (Applied) event()           {}

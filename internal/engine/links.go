@@ -39,6 +39,7 @@ func (e *Engine) setInterfaces(ev Interfaces) {
 			break
 		}
 	}
+	e.detect()
 }
 
 // findInterfaces brings index, carrier and track of each link to what the kernel said last.

@@ -50,6 +50,9 @@ type LinkFamilyView struct {
 	Address  netip.Prefix
 	Neighbor netip.Addr
 	Track    track.State
+	BFD      track.State
+	Probes   track.Probes
+	HasBFD   bool
 	Usable   bool
 	Up       bool // the session
 	Complete bool
@@ -135,7 +138,7 @@ func (e *Engine) viewLink(l *link) LinkView {
 		}
 		s := l.session[at(f)]
 		v.Families = append(v.Families, LinkFamilyView{
-			Family: f, Address: l.Address(f), Neighbor: hop, Track: *l.tracks.Neighbor(f), Usable: l.tracks.Usable(f) && l.index != 0,
+			Family: f, Address: l.Address(f), Neighbor: hop, Track: *l.tracks.Neighbor(f), BFD: *l.tracks.BFD(f), Probes: *l.tracks.Probe(f), HasBFD: l.Link.BFD != nil, Usable: l.tracks.Usable(f) && l.index != 0,
 			Up: s.up, Complete: s.complete, Stale: s.stale, Counts: e.tables[at(f)].table.Counts(l.number), Limit: l.Limit.Max,
 		})
 	}

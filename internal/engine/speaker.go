@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"bothways/internal/config"
 	"bothways/internal/flow"
 	"bothways/internal/plan"
 	"bothways/internal/policy"
@@ -57,6 +58,36 @@ type Flows interface {
 	Flush(flow.Mark)
 	List(flow.Mark)
 	Delete(flow.Mark, []flow.Flow)
+}
+
+// Detector runs BFD with exactly these neighbors.
+type Detector interface {
+	Detect([]DetectParams)
+}
+
+// DetectParams is a BFD session as it shall be.
+type DetectParams struct {
+	Key             SessionKey
+	Interface       string
+	Local, Neighbor netip.Addr
+	Interval        time.Duration
+	Multiplier      uint8
+}
+
+// Prober probes exactly these links.
+type Prober interface {
+	Probe([]ProbeLink)
+}
+
+// ProbeLink is a link with what is probed by it.
+type ProbeLink struct {
+	Link      string
+	Interface string
+	Sources   [2]netip.Addr // by family
+	Mark      uint32
+	Every     time.Duration
+	Timeout   time.Duration
+	Targets   []config.Probe
 }
 
 // Store keeps what must outlive the daemon. Save only leaves word; the last one counts.

@@ -6,9 +6,9 @@ import (
 )
 
 // Rules are the policy rules of a family: marks of living links first, then those of the steer rules that have a table of
-// their own, of which there are steered, then what others have in main but its defaults,
+// their own, of which there are steered, those of this machine's own packets on links that are probed, then what others have in main but its defaults,
 // then our table. A dead link has no rule, and none whose connections shall move: what carries its mark follows the rankings.
-func Rules(f route.Family, links []route.Link, steered int, mask uint32, s State) []kstate.Rule {
+func Rules(f route.Family, links []route.Link, probed route.LinkSet, steered int, mask uint32, s State) []kstate.Rule {
 	var out []kstate.Rule
 	for _, l := range links {
 		if s.Dead.Has(l) || s.Moved.Has(l) || !s.Present.Has(l) {
@@ -18,6 +18,15 @@ func Rules(f route.Family, links []route.Link, steered int, mask uint32, s State
 			Family: f, Priority: kstate.PriorityLink + uint32(l), Table: kstate.Table + uint32(l),
 			Mark: MarkOf(l, mask), Mask: mask, SuppressPrefixLength: -1,
 		})
+	}
+	for _, l := range probed.Links() {
+		// Probes of a dead link must still go by it, or it would stay dead.
+		if s.Present.Has(l) {
+			out = append(out, kstate.Rule{
+				Family: f, Priority: kstate.PriorityLink + uint32(l), Table: kstate.Table + uint32(l),
+				Mark: MarkOf(l, mask), Mask: mask, SuppressPrefixLength: -1, Local: true,
+			})
+		}
 	}
 	for i := range steered {
 		out = append(out, kstate.Rule{

@@ -15,6 +15,8 @@ type Rule struct {
 	Mask     uint32 // 0: any mark
 	// SuppressPrefixLength ignores what the table answers with a prefix of this length or shorter; -1 ignores nothing.
 	SuppressPrefixLength int
+	// Local: only for packets that this machine makes itself.
+	Local bool
 }
 
 // String prints the rule as ip's arguments.
@@ -22,6 +24,9 @@ func (r Rule) String() string {
 	s := fmt.Sprintf("rule priority %d", r.Priority)
 	if r.Family == route.IPv6 {
 		s = "-6 " + s
+	}
+	if r.Local {
+		s += " iif lo"
 	}
 	if r.Mask != 0 {
 		s += fmt.Sprintf(" fwmark %#x/%#x", r.Mark, r.Mask)

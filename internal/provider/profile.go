@@ -27,6 +27,9 @@ type Profile struct {
 	Links int
 
 	Hold time.Duration // proposed hold time
+	// BFDInterval and BFDMultiplier are what bfd: true means.
+	BFDInterval   time.Duration
+	BFDMultiplier uint8
 	// GracefulRestart: offered to the neighbor.
 	GracefulRestart bool
 	// NoTTLSecurity: the neighbor sends a TTL of 1, so GTSM (RFC 5082) cannot be used.
@@ -84,6 +87,9 @@ func (p Profile) Like(name string) []string {
 func ByName(name string) (Profile, bool) {
 	for _, p := range profiles() {
 		if p.Name == name {
+			if p.BFDInterval == 0 {
+				p.BFDInterval, p.BFDMultiplier = 300*time.Millisecond, 3
+			}
 			return p, true
 		}
 	}

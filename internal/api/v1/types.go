@@ -229,3 +229,14 @@ type OneWay struct {
 	Unanswered  int    `json:"unanswered"`
 	All         int    `json:"all"`
 }
+
+// Track is one piece of evidence about a link.
+type Track struct {
+	Link   string    `json:"link"`
+	Family string    `json:"family,omitempty"`
+	Kind   string    `json:"kind"`             // carrier, neighbor, bfd, probes, probe
+	Target string    `json:"target,omitempty"` // of a probe
+	State  string    `json:"state"`            // up, down, unknown
+	Why    string    `json:"why,omitempty"`
+	Since  time.Time `json:"since"`
+}

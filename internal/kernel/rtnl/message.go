@@ -61,6 +61,15 @@ func (w *writer) u8(typ uint16, v uint8) {
 	w.b = append(w.b, v, 0, 0, 0)
 }
 
+// name writes a string with the zero that ends it.
+func (w *writer) name(typ uint16, s string) {
+	w.attr(typ, len(s)+1)
+	w.b = append(append(w.b, s...), 0)
+	for len(w.b)%4 != 0 {
+		w.b = append(w.b, 0)
+	}
+}
+
 func (w *writer) addr(typ uint16, a netip.Addr) {
 	if a.Is4() {
 		b := a.As4()

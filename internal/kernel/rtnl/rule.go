@@ -29,6 +29,9 @@ func writeRule(w *writer, r *kstate.Rule, typ, flags uint16, seq uint32) {
 		w.u32(unix.FRA_FWMARK, r.Mark)
 		w.u32(unix.FRA_FWMASK, r.Mask)
 	}
+	if r.Local {
+		w.name(unix.FRA_IIFNAME, "lo")
+	}
 	if r.SuppressPrefixLength >= 0 {
 		w.u32(unix.FRA_SUPPRESS_PREFIXLEN, uint32(r.SuppressPrefixLength))
 	}
@@ -57,7 +60,10 @@ func parseRule(b []byte) (r kstate.Rule, ok bool, err error) {
 			r.SuppressPrefixLength = int(int32(number(v)))
 		case unix.FRA_PROTOCOL:
 			ours = number(v) == kstate.Protocol
-		case unix.FRA_IIFNAME, unix.FRA_OIFNAME, unix.FRA_IP_PROTO, unix.FRA_SPORT_RANGE, unix.FRA_DPORT_RANGE, unix.FRA_UID_RANGE:
+		case unix.FRA_IIFNAME:
+			r.Local = cstring(v) == "lo"
+			strange = strange || !r.Local
+		case unix.FRA_OIFNAME, unix.FRA_IP_PROTO, unix.FRA_SPORT_RANGE, unix.FRA_DPORT_RANGE, unix.FRA_UID_RANGE:
 			strange = true
 		}
 	}
