@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"bothways/internal/nat"
 	"bothways/internal/policy"
 	"bothways/internal/route"
 )
@@ -26,10 +25,16 @@ type Finding struct {
 	Subject  string // path or rule
 	Text     string
 	Reason   string // why it matters, and where that is written
+	// Case is the letter of the case of asymmetric routing that it leads to; empty: none.
+	Case string
 }
 
 func (f Finding) String() string {
-	return fmt.Sprintf("line %d: %s: %s: %s (%s)", f.Line, f.Severity, f.Subject, f.Text, f.Reason)
+	subject := f.Subject
+	if f.Case != "" {
+		subject += ": case " + f.Case
+	}
+	return fmt.Sprintf("line %d: %s: %s: %s (%s)", f.Line, f.Severity, subject, f.Text, f.Reason)
 }
 
 // Lint checks a configuration against what the providers document. The findings are sorted by line.
@@ -51,7 +56,7 @@ type linter struct {
 }
 
 func (l *linter) add(s Severity, line int, subject, text, reason string) {
-	l.found = append(l.found, Finding{s, line, subject, text, reason})
+	l.found = append(l.found, Finding{Severity: s, Line: line, Subject: subject, Text: text, Reason: reason})
 }
 
 func (l *linter) path(p *Path) {
@@ -97,12 +102,7 @@ func (l *linter) path(p *Path) {
 			"its service level holds only with a session on each")
 	}
 	l.passwords(p, say)
-	l.pools(p, say)
-	for _, x := range p.Publish {
-		if p.HasBGP() && !announces(p, netip.PrefixFrom(x.Outside, x.Outside.BitLen())) {
-			say(SeverityWarning, fmt.Sprintf("the published address %s is not announced here", x.Outside), "nobody finds the way to it by this path")
-		}
-	}
+	l.symmetry(p)
 }
 
 func (l *linter) passwords(p *Path, say func(Severity, string, string)) {
@@ -125,52 +125,6 @@ func (l *linter) passwords(p *Path, say func(Severity, string, string)) {
 			say(SeverityError, fmt.Sprintf("link %s: ttl-security", link.Name), "the provider sends with a TTL of 1")
 		}
 	}
-}
-
-// pools checks that what a path translates to comes back by it.
-func (l *linter) pools(p *Path, say func(Severity, string, string)) {
-	for _, e := range p.NAT {
-		if e.Kind != nat.Pool && e.Kind != nat.Prefix {
-			continue
-		}
-		if p.HasBGP() && !announces(p, e.To) {
-			say(SeverityWarning, fmt.Sprintf("pool %s is not announced here", e.To),
-				"replies come back by this path only if someone announces the pool on it")
-		}
-		if !p.Provider.Rules.PoolNotElsewhere || p.Shared {
-			continue
-		}
-		for i := range l.c.Paths {
-			other := &l.c.Paths[i]
-			if other.Name == p.Name || other.Shared {
-				continue
-			}
-			if at, ok := sameLength(p, other, e.To); ok {
-				say(SeverityError, fmt.Sprintf("pool %s is announced as %s on path %s too", e.To, at, other.Name),
-					"the provider then answers by a way of its choice, and replies come back by the other path; announce a more specific prefix here, or a pool of its own (shared: true allows it)")
-			}
-		}
-	}
-}
-
-func announces(p *Path, pool netip.Prefix) bool {
-	return slices.ContainsFunc(p.Announce, func(a netip.Prefix) bool { return route.Contains(a, pool) })
-}
-
-// sameLength reports whether other announces pool at least as specifically as p does.
-func sameLength(p, other *Path, pool netip.Prefix) (netip.Prefix, bool) {
-	here := -1
-	for _, a := range p.Announce {
-		if route.Contains(a, pool) {
-			here = max(here, a.Bits())
-		}
-	}
-	for _, a := range other.Announce {
-		if a.Overlaps(pool) && a.Bits() >= here {
-			return a, true
-		}
-	}
-	return netip.Prefix{}, false
 }
 
 // steer checks pins: a single host that no rule keeps from other paths is no pin.

@@ -40,12 +40,12 @@ func TestHealthySiteIsSymmetric(t *testing.T) {
 }
 
 // TestPoolAnnouncedOnBothPaths builds the provider's case B: the pool of ISP A is announced on the circuit too, and the
-// provider answers there what it was asked by the Internet.
+// provider answers there what it was asked by the Internet. check would refuse it but for shared: true.
 func TestPoolAnnouncedOnBothPaths(t *testing.T) {
 	t.Parallel()
 	w := raise(t, nil)
 	edgeWith(t, w, func(c string) string {
-		return strings.Replace(c, `announce: ["198.51.100.64/28"`, `announce: ["203.0.113.0/24", "198.51.100.64/28"`, 1)
+		return strings.Replace(c, `announce: ["198.51.100.64/28"`, "shared: true\n    announce: [\"203.0.113.0/24\", \"198.51.100.64/28\"", 1)
 	})
 	settled(t, w)
 	gateway := address(t, w, "vpn-gateway", false)

@@ -1,0 +1,111 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+
+	"bothways/internal/nat"
+	"bothways/internal/route"
+)
+
+// symmetry proves, as far as the file alone can, that what leaves by a path comes back by it: for each pool, who announces
+// it, how specifically, and on which path the other end would answer. A provider answers on a circuit what it hears there,
+// also where the Internet has the same prefix; among prefixes of different length the longer one wins for everybody.
+func (l *linter) symmetry(p *Path) {
+	for _, e := range p.NAT {
+		if e.Kind == nat.Pool || e.Kind == nat.Prefix {
+			l.pool(p, e.To)
+		}
+	}
+	for _, x := range p.Publish {
+		l.published(p, x)
+	}
+}
+
+func (l *linter) finding(s Severity, letter string, p *Path, text, reason string) {
+	if src := p.Provider.Rules.Source; src != "" {
+		reason += "; " + src
+	}
+	l.found = append(l.found, Finding{Severity: s, Line: p.line, Subject: "path " + p.Name, Text: text, Reason: reason, Case: letter})
+}
+
+// pool checks one pool of a path.
+func (l *linter) pool(p *Path, pool netip.Prefix) {
+	here := longest(p, pool)
+	if p.HasBGP() && here < 0 {
+		letter := ""
+		if p.Provider.Circuit {
+			letter = "A"
+		}
+		l.finding(SeverityWarning, letter, p, fmt.Sprintf("pool %s is not announced here", pool),
+			"replies come back by this path only if someone announces the pool on it")
+	}
+	for i := range l.c.Paths {
+		other := &l.c.Paths[i]
+		at, ok := overlapping(other, pool)
+		if other.Name == p.Name || !ok || p.Shared || other.Shared {
+			continue
+		}
+		switch {
+		case p.Provider.Circuit && other.Provider.Circuit:
+			if at.Bits() >= here {
+				l.finding(SeverityError, "D", p, fmt.Sprintf("pool %s is announced as %s on the circuit %s too", pool, at, other.Name),
+					"the provider answers on the circuit of its choice; give each circuit a pool of its own")
+			}
+		case p.Provider.Circuit:
+			if at.Bits() >= here {
+				l.finding(SeverityError, "A", p, fmt.Sprintf("pool %s is announced as %s on path %s too", pool, at, other.Name),
+					"replies may come back by the other path; announce a more specific prefix here, or use a pool of its own (shared: true allows it)")
+			}
+		case other.Provider.Circuit:
+			if at.Bits() >= here {
+				l.finding(SeverityError, "B", p, fmt.Sprintf("pool %s is announced as %s on the circuit %s too", pool, at, other.Name),
+					"what is asked by this path the provider answers on the circuit; give each path a pool of its own (shared: true allows it)")
+			}
+		}
+	}
+}
+
+// published checks a published host: who may ask for it, and how the answer leaves.
+func (l *linter) published(p *Path, x nat.Publish) {
+	host := netip.PrefixFrom(x.Outside, x.Outside.BitLen())
+	if p.HasBGP() && longest(p, host) < 0 {
+		l.finding(SeverityWarning, "", p, fmt.Sprintf("the published address %s is not announced here", x.Outside), "nobody finds the way to it by this path")
+	}
+	if p.Provider.Circuit && !p.Accept.All && !x.SourceNAT {
+		l.finding(SeverityWarning, "E", p, fmt.Sprintf("%s is published, and accept takes a part of the provider's prefixes only", x.Outside),
+			"all of the provider's servers may ask for it here, also those whose prefixes are not accepted, and what answers them leaves by the Internet; accept all")
+	}
+	for i := range l.c.Paths {
+		other := &l.c.Paths[i]
+		if at, ok := overlapping(other, host); ok && other.Name != p.Name && other.Provider.Circuit && !p.Provider.Circuit && at.Bits() >= longest(p, host) {
+			l.finding(SeverityWarning, "C", p, fmt.Sprintf("the published address %s is announced as %s on the circuit %s too", x.Outside, at, other.Name),
+				"what the provider asks comes by the circuit, where the address is not published")
+		}
+	}
+}
+
+// longest is the length of the most specific announcement of a path that covers a prefix; -1 where none does.
+func longest(p *Path, q netip.Prefix) int {
+	best := -1
+	for _, a := range p.Announce {
+		if route.Contains(a, q) {
+			best = max(best, a.Bits())
+		}
+	}
+	return best
+}
+
+// overlapping is the most specific announcement of a path that touches a prefix.
+func overlapping(p *Path, q netip.Prefix) (netip.Prefix, bool) {
+	i := -1
+	for j, a := range p.Announce {
+		if a.Overlaps(q) && (i < 0 || a.Bits() > p.Announce[i].Bits()) {
+			i = j
+		}
+	}
+	if i < 0 {
+		return netip.Prefix{}, false
+	}
+	return p.Announce[i], true
+}

@@ -1,0 +1,69 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+// twoPaths is a circuit and an ISP with BGP, each with a pool of its own.
+const twoPaths = `site: s
+asn: 4200000001
+router-id: 203.0.113.1
+inside: {interfaces: [lan0], networks: [10.20.0.0/16]}
+paths:
+  er:
+    provider: azure
+    peering: microsoft
+    links:
+      primary: {interface: er0, address: 192.0.2.1/30, neighbor: 192.0.2.2}
+      secondary: {interface: er1, address: 192.0.2.5/30, neighbor: 192.0.2.6}
+    accept: [all]
+    announce: [198.51.100.64/28]
+    nat: {10.20.0.0/16: 198.51.100.64/28}
+  isp:
+    provider: internet
+    links:
+      main: {interface: wan0, address: 198.18.1.2/30, neighbor: 198.18.1.1, asn: 64601}
+    announce: [203.0.113.0/24]
+    nat: {10.20.0.0/16: 203.0.113.0/27}
+`
+
+// TestSymmetryCases names each case before a packet flows.
+func TestSymmetryCases(t *testing.T) {
+	rows := []struct{ name, old, new, want string }{
+		{"healthy", "", "", ""},
+		{"the circuit's pool is not announced there", "announce: [198.51.100.64/28]", "announce: [198.51.100.80/28]", "warning: path er: case A: pool 198.51.100.64/28 is not announced here"},
+		{"the ISP announces the circuit's pool as well", "announce: [203.0.113.0/24]", "announce: [203.0.113.0/24, 198.51.100.64/28]", "error: path er: case A: pool 198.51.100.64/28 is announced as 198.51.100.64/28 on path isp too"},
+		{"the ISP announces it more specifically", "announce: [203.0.113.0/24]", "announce: [203.0.113.0/24, 198.51.100.64/29]", "error: path er: case A: pool 198.51.100.64/28 is announced as 198.51.100.64/29 on path isp too"},
+		{"the ISP announces a cover of it: the circuit's is longer", "announce: [203.0.113.0/24]", "announce: [203.0.113.0/24, 198.51.100.0/24]", ""},
+		{"the circuit announces the ISP's pool", "announce: [198.51.100.64/28]", "announce: [198.51.100.64/28, 203.0.113.0/24]", "error: path isp: case B: pool 203.0.113.0/27 is announced as 203.0.113.0/24 on the circuit er too"},
+		{"the circuit announces a part of the ISP's pool", "announce: [198.51.100.64/28]", "announce: [198.51.100.64/28, 203.0.113.8/29]", "error: path isp: case B: pool 203.0.113.0/27 is announced as 203.0.113.8/29 on the circuit er too"},
+		{"shared on purpose", "announce: [198.51.100.64/28]", "shared: true\n    announce: [198.51.100.64/28, 203.0.113.0/24]", ""},
+		{"two circuits with one pool", "provider: internet\n", "provider: gcp\n    accept: [all]\n", ""},
+		{"two circuits, pool announced on both", "    provider: internet\n    links:\n      main: {interface: wan0, address: 198.18.1.2/30, neighbor: 198.18.1.1, asn: 64601}\n    announce: [203.0.113.0/24]",
+			"    provider: gcp\n    accept: [all]\n    links:\n      main: {interface: wan0, address: 198.18.1.2/30, neighbor: 198.18.1.1, asn: 64601}\n    announce: [203.0.113.0/24, 198.51.100.64/28]",
+			"error: path er: case D: pool 198.51.100.64/28 is announced as 198.51.100.64/28 on the circuit isp too"},
+		{"published where not all is accepted", "accept: [all]\n    announce: [198.51.100.64/28]", "accept: [region/westeurope]\n    announce: [198.51.100.64/28]\n    publish: {198.51.100.70: 10.20.0.70}", "warning: path er: case E: 198.51.100.70 is published, and accept takes a part"},
+		{"published there with the edge's source", "accept: [all]\n    announce: [198.51.100.64/28]", "accept: [region/westeurope]\n    announce: [198.51.100.64/28]\n    publish: {\"198.51.100.70:25/tcp\": {to: 10.20.0.70, source-nat: true}}", ""},
+		{"published on the ISP, announced on the circuit", "announce: [198.51.100.64/28]\n    nat: {10.20.0.0/16: 198.51.100.64/28}\n  isp:", "announce: [198.51.100.64/28, 203.0.113.128/25]\n    nat: {10.20.0.0/16: 198.51.100.64/28}\n  isp:\n    publish: {203.0.113.200: 10.20.0.70}", "warning: path isp: case C: the published address 203.0.113.200 is announced as 203.0.113.128/25 on the circuit er too"},
+	}
+	for _, row := range rows {
+		text := strings.Replace(twoPaths, row.old, row.new, 1)
+		if text == twoPaths && row.old != "" {
+			t.Fatalf("%s: nothing was replaced", row.name)
+		}
+		c, err := parse(text)
+		if err != nil {
+			t.Errorf("%s: %v", row.name, err)
+			continue
+		}
+		var found []string
+		for _, f := range Lint(c) {
+			found = append(found, f.String())
+		}
+		all := strings.Join(found, "\n")
+		if row.want == "" && all != "" || !strings.Contains(all, row.want) {
+			t.Errorf("%s: found\n%s\nwant %q", row.name, all, row.want)
+		}
+	}
+}
