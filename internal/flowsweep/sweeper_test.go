@@ -1,0 +1,120 @@
+package flowsweep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bothways/internal/flow"
+	"bothways/internal/kstate"
+	"bothways/internal/route"
+)
+
+// fake is a table of connections and a sink, which writes down what happens.
+type fake struct {
+	mu    sync.Mutex // the loop and the test meet here
+	said  []string
+	count int
+	fail  error
+	flows []flow.Flow
+}
+
+func (f *fake) say(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.said = append(f.said, fmt.Sprintf(format, args...))
+}
+
+func (f *fake) Flush(_ context.Context, _ route.Family, value, mask uint32) error {
+	f.say("flush %#x/%#x", value, mask)
+	f.count -= 7
+	return f.fail
+}
+
+func (f *fake) Flows(_ context.Context, _ route.Family, value, _ uint32) ([]flow.Flow, error) {
+	f.say("list %#x", value)
+	return f.flows, f.fail
+}
+
+func (f *fake) Delete(_ context.Context, flows []flow.Flow) (int, error) {
+	f.say("delete %d", len(flows))
+	return len(flows), f.fail
+}
+
+func (f *fake) Fill() (int, int, error)                     { return f.count, 1000, nil }
+func (f *fake) Listed(_ flow.Mark, fl []flow.Flow)          { f.say("listed %d", len(fl)) }
+func (f *fake) Deleted(l route.Link, _ route.Family, n int) { f.say("deleted %d of %d", n, l) }
+
+func (f *fake) want(t *testing.T, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !slices.Equal(f.said, want) {
+		t.Errorf("%q, want %q", f.said, want)
+	}
+	f.said = nil
+}
+
+func TestSweeper(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{count: 100, flows: make([]flow.Flow, 3)}
+		s := New(f, f, slog.New(slog.DiscardHandler))
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		go s.Run(ctx)
+		m := flow.Mark{Family: route.IPv4, Link: 2, Value: 0x200, Mask: 0xff00}
+		s.Flush(m)
+		f.want(t, "flush 0x200/0xff00", "deleted 7 of 2")
+		s.List(m)
+		f.want(t, "list 0x200", "listed 3")
+		s.Delete(m, f.flows[:2])
+		f.want(t, "delete 2", "deleted 2 of 2")
+		f.fail = errors.New("no memory")
+		s.Flush(m)
+		s.List(m)
+		f.want(t, "flush 0x200/0xff00", "list 0x200")
+		f.fail, f.flows = nil, nil
+		s.List(m)
+		f.want(t, "list 0x200")
+	})
+}
+
+func TestWatchTellsGrowth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		packets := uint64(5)
+		read := func(context.Context) (map[string]kstate.Counter, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return map[string]kstate.Counter{"a": {Packets: packets}}, nil
+		}
+		var told []uint64
+		ctx, end := context.WithCancel(t.Context())
+		go Watch(ctx, read, slog.New(slog.DiscardHandler), func(_ string, n uint64) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, n)
+		})
+		for _, n := range []uint64{5, 8, 8, 2} {
+			mu.Lock()
+			packets = n
+			mu.Unlock()
+			time.Sleep(watchEvery)
+			synctest.Wait()
+		}
+		end()
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if !slices.Equal(told, []uint64{5, 3, 2}) {
+			t.Errorf("told %v: what there was at the start, the growth, and what a new counter has", told)
+		}
+	})
+}

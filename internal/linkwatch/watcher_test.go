@@ -1,0 +1,159 @@
+package linkwatch
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bothways/internal/kstate"
+	"bothways/internal/route"
+)
+
+// fake is a kernel and a sink.
+type fake struct {
+	mu       sync.Mutex // the loops and the test meet here
+	carrier  bool
+	gone     bool
+	fail     bool
+	probes   int
+	carriers []bool
+	reads    int
+	states   []kstate.NeighborState
+}
+
+func (f *fake) with(do func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	do()
+}
+
+func (f *fake) Interfaces(context.Context) ([]kstate.Interface, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail {
+		return nil, errors.New("no buffer space")
+	}
+	return []kstate.Interface{{Index: 3, Name: "er0", Carrier: f.carrier}}, nil
+}
+
+func (f *fake) Gateway(_ context.Context, _ int, family route.Family) (netip.Addr, bool, error) {
+	return netip.MustParseAddr("198.18.1.1"), family == route.IPv4, nil
+}
+
+func (f *fake) Poke(int) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.gone {
+		return false, errors.New("no such device")
+	}
+	return f.carrier, nil
+}
+
+func (f *fake) ProbeNeighbor(int, netip.Addr) error {
+	f.with(func() { f.probes++ })
+	return nil
+}
+
+func (f *fake) Neighbor(int, netip.Addr) (kstate.Neighbor, error) {
+	return kstate.Neighbor{State: kstate.NeighborReachable}, nil
+}
+
+type sink struct{ *fake }
+
+func (s sink) Interfaces([]kstate.Interface, map[int][2]netip.Addr) { s.with(func() { s.reads++ }) }
+func (s sink) Carrier(_ int, up bool)                               { s.with(func() { s.carriers = append(s.carriers, up) }) }
+func (s sink) Neighbor(n kstate.Neighbor)                           { s.with(func() { s.states = append(s.states, n.State) }) }
+
+func watch(t *testing.T) (*fake, *Watcher) {
+	f := &fake{carrier: true}
+	w := New(f, sink{f}, slog.New(slog.DiscardHandler))
+	w.Set([]Watched{{Index: 3, Neighbors: []netip.Addr{netip.MustParseAddr("192.0.2.2")}}, {Index: 0}})
+	ctx, end := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := w.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(func() { end(); <-done })
+	return f, w
+}
+
+func TestCarrierIsSeenWithinAPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, _ := watch(t)
+		time.Sleep(carrierEvery)
+		synctest.Wait()
+		f.with(func() { f.carrier = false })
+		time.Sleep(carrierEvery)
+		synctest.Wait()
+		f.with(func() {
+			if len(f.carriers) != 2 || !f.carriers[0] || f.carriers[1] {
+				t.Errorf("told %v, want the first state and the change", f.carriers)
+			}
+		})
+	})
+}
+
+func TestNeighborsAreAskedAgainAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, _ := watch(t)
+		time.Sleep(3*neighborEvery + time.Millisecond)
+		synctest.Wait()
+		f.with(func() {
+			if f.probes != 4 || len(f.states) != 4 {
+				t.Errorf("%d probes and %d states in three periods", f.probes, len(f.states))
+			}
+		})
+	})
+}
+
+func TestHintsAreGathered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, w := watch(t)
+		for range 50 {
+			w.Reread()
+		}
+		time.Sleep(2 * settle)
+		synctest.Wait()
+		f.with(func() {
+			if f.reads == 0 || f.reads > 2 {
+				t.Errorf("50 hints led to %d readings", f.reads)
+			}
+			f.fail = true
+		})
+		w.Reread()
+		time.Sleep(2 * settle)
+		synctest.Wait()
+		before := 0
+		f.with(func() { f.fail, before = false, f.reads })
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		f.with(func() {
+			if f.reads == before {
+				t.Error("a failed reading is not tried again")
+			}
+		})
+	})
+}
+
+func TestGoneInterfaceIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, _ := watch(t)
+		time.Sleep(carrierEvery)
+		f.with(func() { f.gone = true })
+		time.Sleep(10*carrierEvery + settle)
+		synctest.Wait()
+		f.with(func() {
+			if f.reads == 0 {
+				t.Error("an interface is gone, and nothing was read")
+			}
+		})
+	})
+}
