@@ -137,6 +137,7 @@ func newDaemon(ctx context.Context, c *config.Config, file string, log *slog.Log
 	if err != nil {
 		return nil, err
 	}
+	read := time.Now()
 	all, gateways, err := linkwatch.Read(ctx, d.rtnl)
 	if err != nil {
 		return nil, err
@@ -147,7 +148,7 @@ func newDaemon(ctx context.Context, c *config.Config, file string, log *slog.Log
 	d.watcher = linkwatch.New(d.rtnl, d.sink, log)
 	d.speaker = newSpeaker(d.sessionCtx, log, d.tell)
 	d.bfd, d.probes = newDetector(log, d.tell), newProber(log, d.tell)
-	d.engine = engine.New(c, found, interfacesEvent(all, gateways), engine.Deps{
+	d.engine = engine.New(c, found, interfacesEvent(read, all, gateways), engine.Deps{
 		Speaker: d.speaker, Kernel: d.loop, Watch: watchSet{d.watcher}, Flows: d.sweeper, Store: d.store, BFD: d.bfd, Probes: d.probes, Log: log,
 	})
 	return d, nil
@@ -285,8 +286,8 @@ func (d *daemon) reload(ctx context.Context) error {
 	for _, w := range warnings {
 		d.log.Warn("configuration: " + w.String())
 	}
-	if c.API.Socket != d.cfg.API.Socket || c.Mark != d.cfg.Mark || c.Site != d.cfg.Site {
-		return errors.New(d.file + ": site, mark and api.socket cannot change while the daemon runs: restart it")
+	if c.API.Socket != d.cfg.API.Socket || c.StateDir() != d.cfg.StateDir() || c.Mark != d.cfg.Mark || c.Site != d.cfg.Site {
+		return errors.New(d.file + ": site, mark, state and api.socket cannot change while the daemon runs: restart it")
 	}
 	return d.engine.Reload(ctx, c)
 }

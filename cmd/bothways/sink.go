@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 
 	"bothways/internal/engine"
@@ -17,14 +16,14 @@ import (
 // linkSink hands what the watchers see to the engine.
 type linkSink struct{ tell func(engine.Event) }
 
-func (s linkSink) Interfaces(all []kstate.Interface, gateways map[int][2]netip.Addr) {
-	s.tell(interfacesEvent(all, gateways))
+func (s linkSink) Interfaces(at time.Time, all []kstate.Interface, gateways map[int][2]linkwatch.Gateway) {
+	s.tell(interfacesEvent(at, all, gateways))
 }
 
-func interfacesEvent(all []kstate.Interface, gateways map[int][2]netip.Addr) engine.Interfaces {
-	ev := engine.Interfaces{All: all, Gateways: map[int]engine.Gateways{}}
+func interfacesEvent(at time.Time, all []kstate.Interface, gateways map[int][2]linkwatch.Gateway) engine.Interfaces {
+	ev := engine.Interfaces{At: at, All: all, Gateways: map[int]engine.Gateways{}}
 	for i, g := range gateways {
-		ev.Gateways[i] = engine.Gateways{IPv4: g[0], IPv6: g[1]}
+		ev.Gateways[i] = engine.Gateways{engine.Gateway(g[0]), engine.Gateway(g[1])}
 	}
 	return ev
 }

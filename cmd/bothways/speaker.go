@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	v1 "bothways/internal/api/v1"
@@ -35,6 +36,8 @@ type runningSession struct {
 	*session.Session
 	params engine.SessionParams
 	cancel context.CancelFunc
+	gone   atomic.Bool   // no longer wanted, maybe before it began
+	ended  chan struct{} // closed when it has ended, and what it replaced too
 }
 
 func newSpeaker(ctx context.Context, log *slog.Logger, tell func(engine.Event)) *speaker {
@@ -79,15 +82,20 @@ func announcements(p engine.SessionParams) map[route.Family][]route.Announcement
 // start runs a session, after the one that it replaces has ended: the events of the two must not mix.
 func (s *speaker) start(p engine.SessionParams, after <-chan struct{}) {
 	ctx, cancel := context.WithCancel(s.ctx)
-	r := &runningSession{params: p, cancel: cancel}
+	r := &runningSession{params: p, cancel: cancel, ended: make(chan struct{})}
 	r.Session = session.New(sessionConfig(p), session.SinkFunc(func(_ context.Context, e session.Event) { s.translate(p.Key, e) }), s.log)
 	r.SetAnnouncements(announcements(p))
 	s.running[p.Key] = r
 	s.loops.Go(func() {
+		defer close(r.ended)
 		if after != nil {
 			<-after
 		}
+		if r.gone.Load() {
+			return
+		}
 		s.listener.Add(r.Session)
+		defer s.listener.Remove(r.Session)
 		if err := r.Run(ctx); err != nil {
 			s.log.Error("session ended", "link", p.Key.String(), "error", err)
 		}
@@ -97,14 +105,12 @@ func (s *speaker) start(p engine.SessionParams, after <-chan struct{}) {
 // end stops a session without waiting for it: the engine asked, and must not wait for a neighbor.
 func (s *speaker) end(key engine.SessionKey, r *runningSession) <-chan struct{} {
 	delete(s.running, key)
-	done := make(chan struct{})
+	r.gone.Store(true)
 	s.loops.Go(func() {
-		defer close(done)
-		s.listener.Remove(r.Session)
 		r.Deconfigure()
 		r.cancel()
 	})
-	return done
+	return r.ended
 }
 
 // Shutdown ends all sessions with a message for the neighbors, and waits for it.
@@ -115,7 +121,7 @@ func (s *speaker) Shutdown(text string) {
 	s.mu.Unlock()
 	var wait sync.WaitGroup
 	for _, r := range all {
-		s.listener.Remove(r.Session)
+		r.gone.Store(true)
 		wait.Go(func() { r.Session.Shutdown(text) })
 	}
 	wait.Wait()

@@ -9,8 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -35,25 +33,6 @@ type Deps struct {
 	Stop      func(v1.Stop)
 	Version   v1.Version
 	Log       *slog.Logger
-}
-
-// Listen makes a unix socket that only its owner may open. One that a dead daemon left is replaced.
-func Listen(ctx context.Context, socket string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
-		return nil, fmt.Errorf("api: %w", err)
-	}
-	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("api: %w", err)
-	}
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "unix", socket)
-	if err != nil {
-		return nil, fmt.Errorf("api: %w", err)
-	}
-	if err := os.Chmod(socket, 0o600); err != nil {
-		ln.Close()
-		return nil, fmt.Errorf("api: %w", err)
-	}
-	return ln, nil
 }
 
 // Serve answers on a socket until the context ends.

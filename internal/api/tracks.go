@@ -23,7 +23,9 @@ func (s server) tracks(*http.Request) (any, error) {
 		add("", track.Carrier, "", l.Carrier)
 		for _, f := range l.Families {
 			family := f.Family.String()
-			add(family, track.Neighbor, f.Neighbor.String(), f.Track)
+			if f.Neighbor.IsValid() {
+				add(family, track.Neighbor, f.Neighbor.String(), f.Track)
+			}
 			if f.HasBFD {
 				add(family, track.BFD, f.Neighbor.String(), f.BFD)
 			}

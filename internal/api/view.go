@@ -78,7 +78,7 @@ func (s server) links(*http.Request) (any, error) {
 		for _, f := range l.Families {
 			v := v1.Link{
 				Name: l.Name, Path: l.Path, Number: int(l.Number), Interface: l.Interface, Family: f.Family.String(),
-				Neighbor: f.Neighbor.String(), State: "down", Carrier: l.Carrier.String(), Reachable: f.Track.String(),
+				Neighbor: neighborText(f), State: "down", Carrier: l.Carrier.String(), Reachable: f.Track.String(),
 				BGP: bgpWord(l, f), Received: f.Counts.Received, Accepted: f.Counts.Accepted, Stale: f.Counts.Stale,
 				Since: later(l.Carrier, f.Track),
 			}
@@ -95,6 +95,14 @@ func (s server) links(*http.Request) (any, error) {
 		}
 	}
 	return out, nil
+}
+
+// neighborText is the neighbor's address; a point-to-point interface needs none.
+func neighborText(f engine.LinkFamilyView) string {
+	if !f.Neighbor.IsValid() {
+		return "point to point"
+	}
+	return f.Neighbor.String()
 }
 
 func later(a, b track.State) time.Time {

@@ -12,11 +12,11 @@ import (
 
 // check finds what is well-formed and still cannot be meant.
 func (c *Config) check(r *reader) {
+	c.checkInside(r)
 	c.checkLinks(r)
 	for i := range c.Paths {
 		c.checkPath(r, &c.Paths[i])
 	}
-	c.checkInside(r)
 	c.checkSteer(r)
 }
 
@@ -72,6 +72,13 @@ func (c *Config) checkLinks(r *reader) {
 }
 
 func (c *Config) checkLink(r *reader, l Link, key string) {
+	for _, o := range c.links() {
+		for _, f := range route.Families() {
+			if o.Interface < l.Interface && l.BGP && o.BGP && l.Neighbor(f).IsValid() && l.Neighbor(f) == o.Neighbor(f) && !l.Neighbor(f).IsLinkLocalUnicast() {
+				r.fail(l.line, key, "neighbor %s is already that of %s", l.Neighbor(f), o.FullName())
+			}
+		}
+	}
 	for _, f := range route.Families() {
 		own, far := l.Address(f), l.Neighbor(f)
 		name := map[route.Family]string{route.IPv4: "address", route.IPv6: "address6"}[f]
@@ -122,6 +129,9 @@ func (c *Config) checkPath(r *reader, p *Path) {
 		r.fail(p.line, key, "want the key \"accept\": without it nothing is learned here (RFC 8212)")
 	}
 	for _, a := range p.Announce {
+		if a.Bits() == 0 {
+			r.fail(p.line, key+".announce", "%s: the site is no transit", a)
+		}
 		if !p.Has(route.FamilyOf(a.Addr())) {
 			r.fail(p.line, key+".announce", "%s has no %s neighbor to be announced to", a, route.FamilyOf(a.Addr()))
 		}
@@ -161,6 +171,14 @@ func (c *Config) checkNAT(r *reader, p *Path, key string) {
 }
 
 func (c *Config) checkInside(r *reader) {
+	for _, n := range c.Inside.Networks {
+		if n.Bits() == 0 {
+			r.fail(1, "inside.networks", "%s is everything", n)
+		}
+	}
+	if len(c.Inside.Interfaces) == 0 {
+		r.fail(1, "inside", "want the key \"interfaces\" with at least one interface, found none")
+	}
 	for _, in := range c.Inside.Routes {
 		if !slices.ContainsFunc(c.Inside.Networks, func(n netip.Prefix) bool { return route.Contains(n, in.Network) }) {
 			r.fail(1, "inside.routes", "%s lies in none of inside.networks", in.Network)

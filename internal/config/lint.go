@@ -82,9 +82,7 @@ func (l *linter) path(p *Path) {
 		}
 	}
 	for _, a := range p.Announce {
-		if rules.NoDefault && a.Bits() == 0 {
-			say(SeverityError, "the default route is announced", "the provider asks to filter it")
-		} else if rules.NoPrivate && policy.Private(a) {
+		if rules.NoPrivate && policy.Private(a) {
 			say(SeverityError, fmt.Sprintf("the private prefix %s is announced", a), "the provider asks to filter private prefixes")
 		}
 	}

@@ -86,6 +86,9 @@ func TestErrors(t *testing.T) {
 		{"nat: {10.20.0.0/16: interface}", "nat: {10.20.0.0/16: interface}\n    publish: {198.18.1.2: 10.21.0.1}", `f.yaml:15: paths.isp.publish: 10.21.0.1 lies in none of inside.networks`},
 		{"nat: {10.20.0.0/16: interface}", "nat: {10.20.0.0/16: interface}\n    publish: {\"198.18.1.2:25\": 10.20.0.1}", `f.yaml:19: paths.isp.publish.198.18.1.2:25: want an address, or ADDRESS:PORT/tcp or /udp, found "198.18.1.2:25"`},
 		{"nat: {10.20.0.0/16: interface}", "nat: {10.20.0.0/16: interface}\n    publish: {198.18.1.2: \"10.20.0.1:25\"}", `f.yaml:19: paths.isp.publish.198.18.1.2: want an inside address, or ADDRESS:PORT for one port, found "10.20.0.1:25"`},
+		{"announce: [198.51.100.64/28]", "announce: [198.51.100.64/28, 0.0.0.0/0]", `f.yaml:7: paths.er.announce: 0.0.0.0/0: the site is no transit`},
+		{"networks: [10.20.0.0/16]", "networks: [10.20.0.0/16, 0.0.0.0/0]", `f.yaml:1: inside.networks: 0.0.0.0/0 is everything`},
+		{"interfaces: [lan0], ", "", `f.yaml:1: inside: want the key "interfaces" with at least one interface, found none`},
 		{"site: s", "site: [", `f.yaml:2: `},
 		{good, "", `f.yaml:1: want a configuration, found nothing`},
 		{good, good + "---\nsite: t\n", `f.yaml:`},
@@ -122,7 +125,6 @@ func TestAllProblemsAtOnce(t *testing.T) {
 func TestLint(t *testing.T) {
 	rows := []struct{ old, new, want string }{
 		{"nothing", "nothing", ""},
-		{"announce: [198.51.100.64/28]", "announce: [198.51.100.64/28, 0.0.0.0/0]", "the default route is announced"},
 		{"announce: [198.51.100.64/28]", "announce: [198.51.100.64/28, 10.9.0.0/16]", "the private prefix 10.9.0.0/16 is announced"},
 		{"announce: [198.51.100.64/28]", "announce: [198.51.100.0/27]", "pool 198.51.100.64/28 is not announced here"},
 		{"announce: [198.51.100.64/28]", "announce: [198.51.100.64/28]\n    prepend: 2", "prepend 2 does nothing with the private AS 65010"},

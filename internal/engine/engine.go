@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -41,19 +42,23 @@ type Engine struct {
 	tables     [2]*family
 	restart    plan.Restart
 	journal    journal
+	carriers   map[int]carrierSeen
 	learned    Learned
+	orphans    []route.Link                  // numbers that an earlier daemon gave to interfaces that no link has any more
 	told       map[[2]string]time.Time       // when the journal last spoke of replies by another path
 	pins       map[netip.Prefix][]route.Link // what each pin used at the last look
 	failover   []failover
 	moves      map[moveKey]uint64 // connections to look at, once the batch of this sequence is in the kernel; 0: the next
 
-	now      time.Time
-	sequence uint64
-	lost     []int
-	replace  bool // changes of the families are all that is wanted
-	changed  bool // something that the snapshot shows
-	sent     sentState
-	due      map[dueKey]time.Time
+	now       time.Time
+	sequence  uint64
+	lost      []int
+	withdrawn bool
+	table     table
+	replace   bool // changes of the families are all that is wanted
+	changed   bool // something that the snapshot shows
+	sent      sentState
+	due       map[dueKey]time.Time
 }
 
 // family is the part of the state that exists once per address family.
@@ -85,15 +90,17 @@ const (
 	adoptTime   = 120 * time.Second // as long as neighbors keep our routes, RFC 4724's suggestion for the restart time
 	refreshTime = 6 * time.Minute   // RFC 7313 leaves it open; BIRD's and FRR's stale time for graceful restart
 	quietTime   = 2 * time.Second   // a full table has no such pause, neighbors pace updates at 1 s at most inside one
+	askTime     = 4 * time.Second   // the kernel asks a neighbor three times, a second apart
 	refuseTime  = 2 * time.Minute   // until a neighbor that sent too much is taken back
 )
 
 // New returns an engine for a configuration. Nothing happens before Run.
 func New(c *config.Config, found Adopted, now Interfaces, deps Deps) *Engine {
-	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}, told: map[[2]string]time.Time{}}
+	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}, told: map[[2]string]time.Time{}, carriers: map[int]carrierSeen{}}
 	e.restart.Found = found.Found()
-	e.numbers = numberLinks(allLinks(c), found.Numbers)
+	e.numbers = numberLinks(allLinks(c), found.Numbers, numberLimit(c))
 	e.learned = found.Learned
+	e.orphans = orphans(found.Numbers, e.numbers)
 	for _, f := range route.Families() {
 		e.tables[at(f)] = &family{f: f, table: rib.NewTable(f)}
 	}
@@ -159,6 +166,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	if e.restart.Found {
 		e.at(dueKey{what: "adopt"}, adoptTime)
 		e.note("restart", "kernel", "adopted what an earlier daemon left; nothing stale goes before the neighbors have said everything")
+	}
+	for _, n := range e.orphans {
+		for _, f := range route.Families() {
+			e.deps.Flows.Flush(e.flowMark(n, f))
+		}
 	}
 	e.interfaces = e.first.All
 	e.configure(e.cfg)
@@ -229,7 +241,7 @@ func (e *Engine) handle(ev Event) {
 		e.noteAt(ev.At, ev.Kind, ev.Subject, ev.Text)
 	case Reload:
 		e.note("reload", e.cfg.Site, "configuration replaced")
-		e.numbers = numberLinks(allLinks(ev.Config), e.numbers)
+		e.numbers = numberLinks(allLinks(ev.Config), e.numbers, numberLimit(ev.Config))
 		e.configure(ev.Config)
 		ev.Reply <- nil
 	case Drain:
@@ -247,14 +259,20 @@ func (e *Engine) handle(ev Event) {
 func (e *Engine) configure(c *config.Config) {
 	old := e.links
 	e.links = build(c, e.numbers, old)
-	e.cfg = c
+	e.cfg, e.table = c, table{}
 	for _, t := range e.tables {
 		for _, l := range old {
-			if e.linkNamed(l.FullName()) == nil || e.linkNamed(l.FullName()).number != l.number {
+			if !slices.ContainsFunc(e.links, func(now *link) bool { return now.number == l.number }) {
 				t.table.RemoveLink(l.number)
 				t.drained.Remove(l.number)
 				t.moved.Remove(l.number)
 				e.deps.Flows.Flush(e.flowMark(l.number, t.f))
+			}
+		}
+		for _, l := range old {
+			if now := e.linkNamed(l.FullName()); (now == nil || !now.speaks(t.f) || now.number != l.number) && l.speaks(t.f) {
+				// Its session ends, and nobody will be there to tell that.
+				t.table.RemoveLink(l.number)
 			}
 		}
 		for _, l := range e.links {

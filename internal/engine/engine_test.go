@@ -271,6 +271,11 @@ func TestNeighborTrack(t *testing.T) {
 		if f.using("4.1.1.1/32") != "er/primary er/secondary" {
 			t.Errorf("without evidence 4.1.1.1 goes by %s", f.using("4.1.1.1/32"))
 		}
+		seen(2, "192.0.2.2", kstate.NeighborFailed) // remembered from before the carrier came
+		if f.using("4.1.1.1/32") != "er/primary er/secondary" {
+			t.Errorf("just up, and 4.1.1.1 goes by %s", f.using("4.1.1.1/32"))
+		}
+		time.Sleep(askTime)
 		seen(2, "192.0.2.2", kstate.NeighborFailed)
 		if f.using("4.1.1.1/32") != "er/secondary" {
 			t.Errorf("primary silent: 4.1.1.1 goes by %s", f.using("4.1.1.1/32"))
@@ -309,6 +314,7 @@ func TestRestartDoesNotWaitForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, site, Adopted{Routes: 5})
 		defer f.end()
+		time.Sleep(askTime)
 		f.tell(NeighborSeen{Index: 2, Address: netip.MustParseAddr("192.0.2.2"), State: kstate.NeighborFailed})
 		if f.last().Mode != plan.Adopt {
 			t.Errorf("a link died: mode %s", f.last().Mode)
@@ -450,7 +456,7 @@ func TestAutomaticGateway(t *testing.T) {
 			t.Errorf("before DHCP 9.9.9.9 goes by %s", f.using("9.9.9.9/32"))
 		}
 		now := allUp()
-		now.Gateways = map[int]Gateways{4: {IPv4: netip.MustParseAddr("198.18.1.1")}}
+		now.Gateways = map[int]Gateways{4: {{Default: true, Address: netip.MustParseAddr("198.18.1.1")}}}
 		f.tell(now)
 		if f.using("9.9.9.9/32") != "isp/main" {
 			t.Errorf("9.9.9.9 goes by %q", f.using("9.9.9.9/32"))

@@ -65,8 +65,10 @@ type (
 		Text string
 	}
 
-	// Interfaces is all that the kernel says of interfaces; gateways are those of others' default routes by interface.
+	// Interfaces is all that the kernel said of interfaces when it was read at At; gateways are those of others' default
+	// routes by interface.
 	Interfaces struct {
+		At       time.Time
 		All      []kstate.Interface
 		Gateways map[int]Gateways
 	}
@@ -142,15 +144,16 @@ type (
 )
 
 // Gateways of an interface, by family.
-type Gateways struct{ IPv4, IPv6 netip.Addr }
+type Gateways [2]Gateway
+
+// Gateway is where a default route leads. A point-to-point interface has none, and still a default.
+type Gateway struct {
+	Default bool
+	Address netip.Addr // invalid: the interface is enough
+}
 
 // Of returns the gateway in a family.
-func (g Gateways) Of(f route.Family) netip.Addr {
-	if f == route.IPv4 {
-		return g.IPv4
-	}
-	return g.IPv6
-}
+func (g Gateways) Of(f route.Family) Gateway { return g[f-route.IPv4] }
 
 func (SessionUp) event()         {}
 func (SessionDown) event()       {}

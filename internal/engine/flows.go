@@ -11,7 +11,6 @@ import (
 	"bothways/internal/fib"
 	"bothways/internal/flow"
 	"bothways/internal/kstate"
-	"bothways/internal/nat"
 	"bothways/internal/rib"
 	"bothways/internal/route"
 )
@@ -131,7 +130,7 @@ func (e *Engine) moveFlows(applied uint64) {
 		mark := e.flowMark(k.link, k.family)
 		_, rank, _ := t.table.Lookup(t.f.Default())
 		everywhere := rib.Resolve(t.table.Rankings().Get(rank), s.Dead, s.Drained).Outcome == rib.Living
-		alike := nat.SamePool(natParams(e.cfg, e.links, e.learned).Links, k.link, k.family).Minus(s.Dead)
+		alike := e.samePool(k.link, k.family).Minus(s.Dead)
 		if s.Dead.Has(k.link) && everywhere && alike.Empty() {
 			// Every destination has another way, and none with the addresses that these connections have.
 			e.deps.Flows.Flush(mark)
@@ -145,16 +144,16 @@ func (e *Engine) moveFlows(applied uint64) {
 func (e *Engine) judgeFlows(ev FlowsListed) {
 	t := e.tables[at(ev.Mark.Family)]
 	s := e.state(t)
-	same := nat.SamePool(natParams(e.cfg, e.links, e.learned).Links, ev.Mark.Link, ev.Mark.Family)
+	same := e.samePool(ev.Mark.Link, ev.Mark.Family)
 	rules := e.flowRules()
 	var cut []flow.Flow
 	for _, f := range ev.Flows {
 		dst := netip.PrefixFrom(f.Remote(), f.Remote().BitLen())
 		_, rank, _ := t.table.Lookup(dst)
-		pinned, using := false, t.fib.Lookup(dst, s).Now.Links
+		pinned, ruled, using := false, false, t.fib.Lookup(dst, s).Now.Links
 		if i := slices.IndexFunc(rules, func(r *flow.Rule) bool { return r != nil && r.Matches(f) }); i >= 0 {
 			pinned = !e.cfg.Steer[i].Sticky
-			if e.cfg.Steer[i].Selective() {
+			if ruled = e.cfg.Steer[i].Selective(); ruled {
 				using = t.fib.LookupSteered(i, dst, s).Now.Links
 			}
 		}
@@ -162,6 +161,7 @@ func (e *Engine) judgeFlows(ev FlowsListed) {
 			Lives: !s.Dead.Has(ev.Mark.Link) && !s.Moved.Has(ev.Mark.Link), Reaches: t.table.Rankings().Links(rank).Has(ev.Mark.Link),
 			Pinned: pinned, Using: using, SamePool: same,
 		}
+		situation.Ruled = ruled
 		if flow.Judge(ev.Mark.Link, situation) == flow.Cut {
 			cut = append(cut, f)
 		}

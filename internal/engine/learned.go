@@ -27,6 +27,9 @@ func ParseLearned(data []byte) (Learned, error) {
 		return nil, fmt.Errorf("learned prefixes: %w", err)
 	}
 	for path, list := range l {
+		if slices.ContainsFunc(list, func(p netip.Prefix) bool { return !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() }) {
+			return nil, fmt.Errorf("learned prefixes: one of %s is none", path)
+		}
 		if len(list) > maxLearned {
 			return nil, fmt.Errorf("learned prefixes: %d of %s, want at most %d", len(list), path, maxLearned)
 		}
@@ -99,7 +102,7 @@ func (e *Engine) takeLearned(l *link) {
 		next[path] = list
 	}
 	next[l.Path] = now
-	e.learned = next
+	e.learned, e.table = next, table{}
 	e.deps.Store.Save(e.learned.Bytes())
 	for _, t := range e.tables {
 		e.rebuild(t)

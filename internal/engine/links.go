@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"bothways/internal/fib"
 	"bothways/internal/kstate"
@@ -13,6 +14,28 @@ import (
 
 func (e *Engine) setInterfaces(ev Interfaces) {
 	e.interfaces = ev.All
+	for i := range e.interfaces {
+		in := &e.interfaces[i]
+		// What the poll saw after this was read is newer.
+		if seen, ok := e.carriers[in.Index]; ok && seen.at.After(ev.At) {
+			in.Carrier = seen.carrier
+		}
+	}
+	type place struct {
+		index int
+		hops  [2]netip.Addr
+	}
+	places := func() (out []place) {
+		for _, l := range e.links {
+			p := place{index: l.index}
+			for _, f := range route.Families() {
+				p.hops[at(f)], _ = l.hop(f)
+			}
+			out = append(out, p)
+		}
+		return out
+	}
+	before := places()
 	for _, l := range e.links {
 		l.gateway = Gateways{}
 		for _, in := range ev.All {
@@ -20,10 +43,6 @@ func (e *Engine) setInterfaces(ev Interfaces) {
 				l.gateway = ev.Gateways[in.Index]
 			}
 		}
-	}
-	before := make([]int, len(e.links))
-	for i, l := range e.links {
-		before[i] = l.index
 	}
 	e.findInterfaces()
 	e.statics()
@@ -33,11 +52,16 @@ func (e *Engine) setInterfaces(ev Interfaces) {
 			t.fib.SetInside(routes)
 		}
 	}
+	after := places()
 	for i, l := range e.links {
-		if before[i] != l.index {
-			e.watch()
-			break
+		for _, f := range route.Families() {
+			if before[i].hops[at(f)] != after[i].hops[at(f)] {
+				*l.tracks.Neighbor(f) = track.State{} // nothing is known of the new one
+			}
 		}
+	}
+	if !slices.Equal(before, after) {
+		e.watch()
 	}
 	e.detect()
 }
@@ -75,7 +99,16 @@ func carrierText(carrier bool) string {
 	return "no carrier"
 }
 
+// carrierSeen is what the poll of an interface saw last, and when.
+type carrierSeen struct {
+	carrier bool
+	at      time.Time
+}
+
 func (e *Engine) carrier(ev CarrierChanged) {
+	if ev.Index != 0 {
+		e.carriers[ev.Index] = carrierSeen{ev.Carrier, e.now}
+	}
 	for i := range e.interfaces {
 		if e.interfaces[i].Index == ev.Index {
 			e.interfaces[i].Carrier = ev.Carrier
@@ -95,6 +128,9 @@ func (e *Engine) carrier(ev CarrierChanged) {
 func (e *Engine) observeCarrier(l *link, carrier bool, why string) {
 	was := l.carrier
 	l.carrier = carrier
+	if carrier && !was {
+		l.carrierSince = e.now
+	}
 	e.observe(l, &l.tracks.Carrier, track.Carrier, carrier, why)
 	for _, f := range route.Families() {
 		switch {
@@ -124,6 +160,10 @@ func (e *Engine) neighbor(ev NeighborSeen) {
 			case kstate.NeighborReachable:
 				e.observe(l, l.tracks.Neighbor(f), track.Neighbor, true, fmt.Sprintf("%s answers", hop))
 			case kstate.NeighborFailed:
+				// The kernel remembers that nobody answered before the carrier came back, until it has asked again.
+				if e.now.Sub(l.carrierSince) < askTime {
+					continue
+				}
 				e.observe(l, l.tracks.Neighbor(f), track.Neighbor, false, fmt.Sprintf("%s does not answer", hop))
 			}
 		}
@@ -157,9 +197,7 @@ func (e *Engine) observe(l *link, s *track.State, kind track.Kind, good bool, wh
 func (e *Engine) statics() {
 	for _, l := range e.links {
 		for _, f := range route.Families() {
-			if !l.BGP {
-				e.tables[at(f)].table.SetStatic(l.number, l.static(f))
-			}
+			e.tables[at(f)].table.SetStatic(l.number, l.static(f))
 		}
 	}
 }
@@ -170,7 +208,7 @@ func (e *Engine) watch() {
 	for _, l := range e.links {
 		w := Watched{Interface: l.Interface, Index: l.index, Automatic: l.AutoGateway}
 		for _, f := range route.Families() {
-			if hop, ok := l.hop(f); ok {
+			if hop, ok := l.hop(f); ok && hop.IsValid() {
 				w.Neighbors = append(w.Neighbors, hop)
 			}
 		}

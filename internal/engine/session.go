@@ -54,6 +54,10 @@ func (e *Engine) sessionDown(ev SessionDown) {
 	delete(e.due, dueKey{"refresh", ev.Key})
 	delete(e.due, dueKey{"quiet", ev.Key})
 	if ev.Stale {
+		if s.stale {
+			// What is stale already has had its time (RFC 4724, section 4.2).
+			t.table.Sweep(l.number)
+		}
 		s.stale = true
 		t.table.MarkStale(l.number)
 		e.due[dueKey{"stale", ev.Key}] = ev.StaleUntil
@@ -62,6 +66,9 @@ func (e *Engine) sessionDown(ev SessionDown) {
 	}
 	s.stale = false
 	delete(e.due, dueKey{"stale", ev.Key})
+	if !l.speaks(t.f) {
+		return // the link has no session any more by its configuration, and may have a default of its own
+	}
 	e.note("session", ev.Key.String(), "down: "+ev.Reason)
 	e.startFailover(ev.Key.String() + " session down")
 	// First the groups, by naming the link dead to the rankings; its routes are taken out behind that.
@@ -120,6 +127,9 @@ func (e *Engine) refresh(ev SessionRefresh) {
 		return
 	}
 	if ev.Start {
+		if !s.complete {
+			return // RFC 7313, section 4: before the End-of-RIB it means nothing
+		}
 		s.refreshing = true
 		t.table.MarkStale(l.number)
 		e.at(dueKey{"refresh", ev.Key}, refreshTime)

@@ -34,7 +34,10 @@ func (e *Engine) settle() {
 	}
 	if e.sent.any && e.statesChanged() {
 		e.noteMoves()
-		e.submit(mode, false)
+		// With a rebuild pending the groups have new names: without their routes they would take the old routes along.
+		if !e.replace {
+			e.submit(mode, false)
+		}
 	}
 	for _, t := range e.tables {
 		for _, l := range t.down.Links() {
@@ -74,11 +77,13 @@ func (e *Engine) statesChanged() bool {
 
 // submit tells the reconciler what is new. Without routes it is the first, quick half of a failover.
 func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
+	if e.withdrawn {
+		return
+	}
 	b := plan.Batch{Mode: mode, Objects: e.objects(), Lost: e.lost}
-	rules := nat.Ruleset(natParams(e.cfg, e.links, e.learned))
-	text := rules.String()
+	rules, text := e.ruleset()
 	if text != e.sent.ruleset {
-		b.Ruleset = &rules
+		b.Ruleset = rules
 	}
 	var links []fib.SysctlLink
 	for _, l := range e.links {
@@ -159,8 +164,33 @@ func (e *Engine) objects() plan.Objects {
 	return o
 }
 
-// withdraw makes nothing be wanted any more.
+// ruleset is the nftables table. It follows from the configuration, the links' numbers and what paths announce, and from
+// no state of a link, so that a failover neither computes nor replaces it.
+func (e *Engine) ruleset() (*kstate.Ruleset, string) {
+	if e.table.rules == nil {
+		e.table.params = natParams(e.cfg, e.links, e.learned)
+		rules := nat.Ruleset(e.table.params)
+		e.table.rules, e.table.text = &rules, rules.String()
+	}
+	return e.table.rules, e.table.text
+}
+
+// samePool are the links that translate as l does in a family.
+func (e *Engine) samePool(l route.Link, f route.Family) route.LinkSet {
+	e.ruleset()
+	return nat.SamePool(e.table.params.Links, l, f)
+}
+
+// table is the nftables table as it was computed last.
+type table struct {
+	params nat.Params
+	rules  *kstate.Ruleset // nil: to be computed anew
+	text   string
+}
+
+// withdraw makes nothing be wanted any more, whatever happens until the end.
 func (e *Engine) withdraw() {
+	e.withdrawn = true
 	e.sequence++
 	b := plan.Batch{Replace: true, Ruleset: &kstate.Ruleset{}, Shapers: shapers(e.cfg, e.links), Sequence: e.sequence}
 	for i := range b.Shapers {

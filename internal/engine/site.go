@@ -3,6 +3,7 @@ package engine
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"bothways/internal/config"
 	"bothways/internal/fib"
@@ -23,10 +24,12 @@ type link struct {
 
 	index   int // of the interface; 0: missing
 	carrier bool
-	gateway Gateways // found, for links that take theirs from others
-	tracks  track.Link
-	imports [2]*policy.Import
-	session [2]sessionState
+	// carrierSince is when the carrier last came.
+	carrierSince time.Time
+	gateway      Gateways // found, for links that take theirs from others
+	tracks       track.Link
+	imports      [2]*policy.Import
+	session      [2]sessionState
 }
 
 // sessionState is what the engine knows of a session.
@@ -44,13 +47,14 @@ func at(f route.Family) int { return int(f - route.IPv4) }
 // speaks reports whether the link has a session in the family.
 func (l *link) speaks(f route.Family) bool { return l.BGP && l.Neighbor(f).IsValid() }
 
-// hop is where packets for the link go: the neighbor, or the gateway that was found. ok is false while there is none.
+// hop is where packets for the link go: the neighbor, or the gateway that was found; an invalid address where the interface
+// is enough. ok is false while there is no way.
 func (l *link) hop(f route.Family) (netip.Addr, bool) {
 	if n := l.Neighbor(f); n.IsValid() {
 		return n, true
 	}
-	if g := l.gateway.Of(f); l.AutoGateway && g.IsValid() {
-		return g, true
+	if g := l.gateway.Of(f); l.AutoGateway && g.Default {
+		return g.Address, true
 	}
 	return netip.Addr{}, false
 }
@@ -72,28 +76,45 @@ func (l *link) static(f route.Family) bool {
 
 // numberLinks gives every link its number: the one that its interface had before, else the lowest free one. Numbers are
 // the marks of living connections, so a link keeps its number while it has its interface.
-func numberLinks(links []config.Link, before map[string]route.Link) map[string]route.Link {
+//
+// Numbers above limit are the marks of steer rules. What others had before is given out last: connections may still bear
+// it.
+func numberLinks(links []config.Link, before map[string]route.Link, limit int) map[string]route.Link {
 	out := map[string]route.Link{}
-	var taken route.LinkSet
+	var taken, used route.LinkSet
+	for _, n := range before {
+		used.Add(n)
+	}
 	for _, l := range links {
-		if n, ok := before[l.Interface]; ok && n != 0 && !taken.Has(n) {
+		if n, ok := before[l.Interface]; ok && n != 0 && int(n) <= limit && !taken.Has(n) {
 			out[l.Interface] = n
 			taken.Add(n)
 		}
 	}
-	next := route.Link(1)
+	free := func(avoid route.LinkSet) route.Link {
+		for n := 1; n <= limit; n++ {
+			if l := route.Link(n); !taken.Has(l) && !avoid.Has(l) {
+				return l
+			}
+		}
+		return 0
+	}
 	for _, l := range links {
 		if _, ok := out[l.Interface]; ok {
 			continue
 		}
-		for taken.Has(next) {
-			next++
+		n := free(used)
+		if n == 0 {
+			n = free(route.LinkSet{})
 		}
-		out[l.Interface] = next
-		taken.Add(next)
+		out[l.Interface] = n
+		taken.Add(n)
 	}
 	return out
 }
+
+// numberLimit is the highest number that a link may have beside the rules that have marks of their own.
+func numberLimit(c *config.Config) int { return kstate.MaxLinks - selective(c) }
 
 func allLinks(c *config.Config) []config.Link {
 	var out []config.Link
@@ -112,7 +133,7 @@ func build(c *config.Config, numbers map[string]route.Link, before []*link) []*l
 			l := &link{Link: cl, number: numbers[cl.Interface], path: p, order: i}
 			for _, old := range before {
 				if old.FullName() == l.FullName() && old.Interface == l.Interface {
-					l.index, l.carrier, l.gateway, l.tracks, l.session = old.index, old.carrier, old.gateway, old.tracks, old.session
+					l.index, l.carrier, l.carrierSince, l.gateway, l.tracks, l.session = old.index, old.carrier, old.carrierSince, old.gateway, old.tracks, old.session
 				}
 			}
 			for _, f := range route.Families() {
@@ -304,5 +325,17 @@ func sessions(c *config.Config, links []*link, restarting bool) []SessionParams 
 			out = append(out, s)
 		}
 	}
+	return out
+}
+
+// orphans are the numbers of interfaces that no link has any more.
+func orphans(before, now map[string]route.Link) []route.Link {
+	var out []route.Link
+	for name, n := range before {
+		if now[name] != n && n != 0 {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
 	return out
 }

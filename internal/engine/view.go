@@ -66,10 +66,14 @@ func (v *View) Routes(f route.Family, filter RouteFilter) (out []RouteView, more
 		}
 		return out, more
 	}
-	for p, entries := range table.All() {
-		if filter.After.IsValid() && route.ComparePrefix(p, filter.After) <= 0 {
-			continue
-		}
+	only := route.Link(0)
+	if l := v.e.linkNamed(filter.Link); l != nil {
+		only = l.number
+	}
+	wanted := func(l route.Link, rejected bool) bool {
+		return rejected == filter.Rejected && (filter.Link == "" || l == only)
+	}
+	for _, entries := range table.After(filter.After, wanted) {
 		if !add(entries) {
 			break
 		}

@@ -41,6 +41,8 @@ type FIB struct {
 	steer  map[steerKey]rib.RankingID
 	single map[route.Link]rib.RankingID
 	small  map[kstate.RouteKey]smallRoute
+	state  State // of the last Small
+	fresh  bool  // nothing has changed since
 }
 
 type steerKey struct {
@@ -172,6 +174,7 @@ func (f *FIB) installed(v *view, p netip.Prefix, s rib.State) (rib.RankingID, bo
 
 // Change translates a change of the table.
 func (f *FIB) Change(c rib.Change, emit func(kstate.RouteChange)) {
+	f.fresh = false
 	for i := range f.views {
 		f.change(&f.views[i], c, emit)
 	}
@@ -233,6 +236,10 @@ func (f *FIB) only(l route.Link) rib.RankingID {
 // tiers of the default and of steered prefixes, blackholes, networks inside. It is called after each batch of changes
 // and after each change of State.
 func (f *FIB) Small(s State, emit func(kstate.RouteChange)) {
+	if f.fresh && s == f.state {
+		return
+	}
+	f.fresh, f.state = true, s
 	want := map[kstate.RouteKey]smallRoute{}
 	put := func(table uint32, p netip.Prefix, metric uint32, t kstate.RouteType, nh kstate.NexthopID, rank rib.RankingID) {
 		key := kstate.RouteKey{Table: table, Prefix: p, Metric: metric}
@@ -378,4 +385,4 @@ type RankingUse struct {
 }
 
 // SetInside replaces the networks behind routers inside; the next Small emits the difference.
-func (f *FIB) SetInside(routes []InsideRoute) { f.params.Inside = routes }
+func (f *FIB) SetInside(routes []InsideRoute) { f.params.Inside, f.fresh = routes, false }

@@ -6,6 +6,9 @@ import "bothways/internal/route"
 type Situation struct {
 	// Lives: the link is alive, and its connections may stay. Reaches: it has a route to the address.
 	Lives, Reaches bool
+	// Ruled: a rule with a table of its own steers the connection. The mark of a dead link leads to our table instead of
+	// the rule's, so such a connection cannot wait for a better way there.
+	Ruled bool
 	// Pinned: connections to the address do not stick, they follow Using at once.
 	Pinned bool
 	// Using are the links that new connections to the address take now.
@@ -34,6 +37,9 @@ func Judge(l route.Link, s Situation) Verdict {
 	using := route.NewLinkSet(s.Using...)
 	if s.Lives && (using.Has(l) || s.Reaches && !s.Pinned) {
 		return Stay
+	}
+	if s.Ruled && !s.Lives {
+		return Cut
 	}
 	if using.Minus(route.NewLinkSet(l)).Empty() {
 		return Nowhere

@@ -22,6 +22,8 @@ func TestJudge(t *testing.T) {
 		{"dead, one of a shared tier has the pool", Situation{Using: []route.Link{3, 2}, SamePool: circuit}, Carry},
 		{"dead, only an ISP lives", Situation{Reaches: true, Using: []route.Link{3}, SamePool: circuit}, Cut},
 		{"dead, nothing lives", Situation{Reaches: true, SamePool: circuit}, Nowhere},
+		{"dead, steered by a rule: what its table says, also to drop, holds for a new connection", Situation{Ruled: true, Using: []route.Link{2}, SamePool: circuit}, Cut},
+		{"steered by a rule, alive", Situation{Ruled: true, Lives: true, Reaches: true, Using: []route.Link{2}, SamePool: circuit}, Stay},
 		{"dead, no target: itself as if it lived", Situation{Reaches: true, Using: []route.Link{1}, SamePool: circuit}, Nowhere},
 	}
 	for _, row := range rows {

@@ -22,7 +22,7 @@ type Kernel interface {
 
 // Sink takes what was seen. Its methods may block for as long as the engine is behind.
 type Sink interface {
-	Interfaces(all []kstate.Interface, gateways map[int][2]netip.Addr)
+	Interfaces(at time.Time, all []kstate.Interface, gateways map[int][2]Gateway)
 	Carrier(index int, carrier bool)
 	Neighbor(n kstate.Neighbor)
 }
@@ -33,6 +33,12 @@ type Watched struct {
 	Neighbors []netip.Addr
 	// Automatic: others set its gateways up, at any time and without a word, so that everything is read again often.
 	Automatic bool
+}
+
+// Gateway is where a default route of others leads by an interface. A point-to-point interface has no address there.
+type Gateway struct {
+	Default bool
+	Address netip.Addr
 }
 
 // Periods. Without being asked the kernel handles carrier events of network cards at most once a second.
@@ -81,20 +87,20 @@ func (w *Watcher) Reread() {
 }
 
 // Read reads all interfaces, and the default gateways that others set up on them.
-func Read(ctx context.Context, k Kernel) ([]kstate.Interface, map[int][2]netip.Addr, error) {
+func Read(ctx context.Context, k Kernel) ([]kstate.Interface, map[int][2]Gateway, error) {
 	all, err := k.Interfaces(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	gateways := map[int][2]netip.Addr{}
+	gateways := map[int][2]Gateway{}
 	for _, in := range all {
-		var pair [2]netip.Addr
+		var pair [2]Gateway
 		for i, f := range route.Families() {
 			if a, ok, err := k.Gateway(ctx, in.Index, f); err == nil && ok {
-				pair[i] = a
+				pair[i] = Gateway{true, a}
 			}
 		}
-		if pair[0].IsValid() || pair[1].IsValid() {
+		if pair[0].Default || pair[1].Default {
 			gateways[in.Index] = pair
 		}
 	}
@@ -191,6 +197,7 @@ func (w *Watcher) interfaces(ctx context.Context) {
 			}
 		case <-time.After(pause):
 		}
+		at := time.Now()
 		all, gateways, err := Read(ctx, w.kernel)
 		if err != nil {
 			w.log.Warn("cannot read interfaces, trying again", "error", err)
@@ -198,6 +205,6 @@ func (w *Watcher) interfaces(ctx context.Context) {
 			continue
 		}
 		pause = rereadEvery
-		w.sink.Interfaces(all, gateways)
+		w.sink.Interfaces(at, all, gateways)
 	}
 }

@@ -65,9 +65,11 @@ func (f *fake) Neighbor(int, netip.Addr) (kstate.Neighbor, error) {
 
 type sink struct{ *fake }
 
-func (s sink) Interfaces([]kstate.Interface, map[int][2]netip.Addr) { s.with(func() { s.reads++ }) }
-func (s sink) Carrier(_ int, up bool)                               { s.with(func() { s.carriers = append(s.carriers, up) }) }
-func (s sink) Neighbor(n kstate.Neighbor)                           { s.with(func() { s.states = append(s.states, n.State) }) }
+func (s sink) Interfaces(time.Time, []kstate.Interface, map[int][2]Gateway) {
+	s.with(func() { s.reads++ })
+}
+func (s sink) Carrier(_ int, up bool)     { s.with(func() { s.carriers = append(s.carriers, up) }) }
+func (s sink) Neighbor(n kstate.Neighbor) { s.with(func() { s.states = append(s.states, n.State) }) }
 
 func watch(t *testing.T) (*fake, *Watcher) {
 	f := &fake{carrier: true}

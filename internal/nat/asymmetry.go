@@ -12,6 +12,8 @@ import (
 const (
 	asymmetryTimeout = 10 * time.Minute
 	asymmetrySize    = 1024 // remote addresses for each pair of paths and family
+	// maxAsymmetryPaths bounds the pairs. A site with more paths has none of this.
+	maxAsymmetryPaths = 16
 )
 
 // AsymmetryName is the counter of replies on path reply to connections of path connection. The path names hold no slash.
@@ -38,6 +40,9 @@ func (b *builder) pathPairs() [][2]string {
 		if len(names) == 0 || names[len(names)-1] != l.Path() {
 			names = append(names, l.Path())
 		}
+	}
+	if len(names) > maxAsymmetryPaths {
+		return nil
 	}
 	var out [][2]string
 	for _, x := range names {
@@ -81,6 +86,9 @@ func (b *builder) asymmetryChains() []kstate.NftChain {
 
 // asymmetry sends replies that came by link l, to connections of another path, to the chain of the two paths.
 func (b *builder) asymmetry(l Link) []kstate.NftRule {
+	if len(b.pathPairs()) == 0 {
+		return nil
+	}
 	v := kstate.VerdictByMark{Of: kstate.ConnMark, Mask: b.p.Mask}
 	for _, o := range b.p.Links {
 		if o.Path() != l.Path() {

@@ -65,6 +65,15 @@ func Ruleset(p Params) kstate.Ruleset {
 	r.Sets = append(r.Sets,
 		kstate.NftSet{Name: "links", Type: kstate.Ifname, Interfaces: b.interfaces()},
 		kstate.NftSet{Name: "inside", Type: kstate.Ifname, Interfaces: p.Inside})
+	for _, f := range route.Families() {
+		if all := b.outside(f); len(all) > 0 {
+			typ := kstate.IPv4Addr
+			if f == route.IPv6 {
+				typ = kstate.IPv6Addr
+			}
+			r.Sets = append(r.Sets, kstate.NftSet{Name: outsideSet(f), Type: typ, Prefixes: all})
+		}
+	}
 	r.Sets = append(r.Sets, b.steerSets()...)
 	counters, seen := b.asymmetrySets()
 	r.Counters, r.Sets = append(r.Counters, counters...), append(r.Sets, seen...)
@@ -284,10 +293,14 @@ func (b *builder) leaks() []kstate.NftChain {
 	for _, l := range b.p.Links {
 		c := kstate.NftChain{Name: chain("leak", l)}
 		for _, f := range route.Families() {
-			if others := b.others(l, f); len(others) > 0 {
-				c.Rules = append(c.Rules, rule(kstate.MatchAddress{End: kstate.Source, Prefixes: others},
-					kstate.Count{Name: GuardForeign}, kstate.Verdict{Kind: kstate.Drop}).WithComment("%s", l.Name))
+			if len(b.outside(f)) == 0 {
+				continue
 			}
+			if own := disjoint(b.belongs(l, f), f); len(own) > 0 {
+				c.Rules = append(c.Rules, rule(kstate.MatchAddress{End: kstate.Source, Prefixes: own}, kstate.Verdict{Kind: kstate.Return}).WithComment("%s", l.Name))
+			}
+			c.Rules = append(c.Rules, rule(kstate.MatchAddress{End: kstate.Source, Set: outsideSet(f), Family: f},
+				kstate.Count{Name: GuardForeign}, kstate.Verdict{Kind: kstate.Drop}).WithComment("%s", l.Name))
 		}
 		for _, e := range l.Entries {
 			from := kstate.MatchAddress{End: kstate.Source, Prefixes: []netip.Prefix{e.Network}}
@@ -303,22 +316,16 @@ func (b *builder) leaks() []kstate.NftChain {
 		Rules: []kstate.NftRule{b.dispatch(kstate.Out, "leak")}})
 }
 
-// others are the addresses of a family that belong to other links and not to this one: pools, prefixes, and the links' own.
-func (b *builder) others(l Link, f route.Family) []netip.Prefix {
-	mine := b.belongs(l, f)
-	var out []netip.Prefix
-	for _, o := range b.p.Links {
-		for _, p := range b.belongs(o, f) {
-			if !slices.ContainsFunc(mine, p.Overlaps) {
-				out = append(out, p)
-			}
-		}
+// outside are the addresses of a family that any link gives to what leaves: pools, prefixes, published and the links' own.
+func (b *builder) outside(f route.Family) []netip.Prefix {
+	var all []netip.Prefix
+	for _, l := range b.p.Links {
+		all = append(all, b.belongs(l, f)...)
 	}
-	// The kernel's sets take no prefix inside another.
-	return slices.DeleteFunc(unique(out), func(p netip.Prefix) bool {
-		return slices.ContainsFunc(out, func(q netip.Prefix) bool { return q != p && route.Contains(q, p) })
-	})
+	return disjoint(all, f)
 }
+
+func outsideSet(f route.Family) string { return "outside_" + f.String() }
 
 func (b *builder) belongs(l Link, f route.Family) []netip.Prefix {
 	var out []netip.Prefix
@@ -338,10 +345,4 @@ func (b *builder) belongs(l Link, f route.Family) []netip.Prefix {
 		}
 	}
 	return out
-}
-
-func unique(list []netip.Prefix) []netip.Prefix {
-	list = slices.Clone(list)
-	slices.SortFunc(list, route.ComparePrefix)
-	return slices.Compact(list)
 }

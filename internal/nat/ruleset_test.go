@@ -2,11 +2,13 @@ package nat
 
 import (
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"testing"
 
 	"bothways/internal/kstate"
+	"bothways/internal/route"
 )
 
 var update = flag.Bool("update", false, "write the golden file")
@@ -62,5 +64,26 @@ func TestRulesetIsTheSameForTheSame(t *testing.T) {
 	a, b := Ruleset(example()).String(), Ruleset(example()).String()
 	if a != b {
 		t.Error("two tables of the same parameters differ")
+	}
+}
+
+// TestManyLinks holds that the table of as many links as there can be stays within what the kernel takes: no anonymous set
+// grows with the number of links.
+func TestManyLinks(t *testing.T) {
+	p := Params{Mask: 0xff, Inside: []string{"lan0"}}
+	for i := range 255 {
+		name := fmt.Sprintf("path%d", i)
+		p.Links = append(p.Links, Link{Number: route.Link(i + 1), Name: name + "/main", Interface: fmt.Sprintf("wan%d", i),
+			Addresses: []netip.Addr{netip.AddrFrom4([4]byte{198, 18, byte(i), 1})},
+			Entries:   []Entry{{Network: netip.MustParsePrefix("10.20.0.0/16"), Kind: Pool, To: netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, byte(i), 0}), 27)}}})
+	}
+	for _, c := range Ruleset(p).Chains {
+		for _, r := range c.Rules {
+			for _, part := range r.Parts {
+				if m, ok := part.(kstate.MatchAddress); ok && len(m.Prefixes) > 8 {
+					t.Fatalf("chain %s has an anonymous set of %d prefixes", c.Name, len(m.Prefixes))
+				}
+			}
+		}
 	}
 }

@@ -79,7 +79,7 @@ func (i *Import) attrs(a *route.Attrs) Reason {
 		return EmptyPath
 	case !ok || first != p.NeighborAS:
 		return FirstAS
-	case !p.AnyNextHop && !i.neighbor(a.NextHop):
+	case !p.AnyNextHop && !i.neighbor(a.NextHop) && !i.neighbor(a.LinkLocal):
 		return NextHop
 	case i.leak(a):
 		return Leak

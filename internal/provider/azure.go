@@ -13,7 +13,7 @@ func azure() Profile {
 		Name: "azure", Circuit: true, ASN: 12076, Peerings: []string{"microsoft", "public"},
 		Preference: 150, Static: 50, Links: 2, Hold: 180 * time.Second, GracefulRestart: true,
 		Rules: Rules{
-			MaxAnnounce: 200, NoDefault: true, NoPrivate: true, PoolNotElsewhere: true, StripsPrivateASN: true,
+			MaxAnnounce: 200, NoPrivate: true, PoolNotElsewhere: true, StripsPrivateASN: true,
 			NoDocumentationASN: true, IgnoresCommunities: true, PasswordMax: 25, PasswordAlphanumeric: true,
 			HoldMin: 10 * time.Second,
 			Source:  "Azure documentation, ExpressRoute routing requirements and NAT",

@@ -43,8 +43,8 @@ type Profile struct {
 type Rules struct {
 	// MaxAnnounce prefixes per session and family; beyond it the provider drops the session. 0: no known limit.
 	MaxAnnounce int
-	// NoDefault, NoPrivate: default and private prefixes must not be announced.
-	NoDefault, NoPrivate bool
+	// NoPrivate: private prefixes must not be announced. Nobody is ever announced a default.
+	NoPrivate bool
 	// PoolNotElsewhere: what is announced here must not be announced, at the same length, on another path.
 	PoolNotElsewhere bool
 	// StripsPrivateASN: private AS numbers are taken out of the path, so prepending them does nothing.
@@ -122,7 +122,7 @@ func aws() Profile {
 		Name: "aws", Circuit: true, ASN: 16509, Preference: 150, Static: 50,
 		Hold: 90 * time.Second, NoTTLSecurity: true,
 		Rules: Rules{
-			MaxAnnounce: 1000, NoDefault: true, NoPrivate: true, PasswordMin: 6, PasswordMax: 80, HoldMin: 3 * time.Second,
+			MaxAnnounce: 1000, NoPrivate: true, PasswordMin: 6, PasswordMax: 80, HoldMin: 3 * time.Second,
 			Source: "AWS Direct Connect user guide, routing and BGP; limits",
 		},
 		names: map[string][]route.Community{
@@ -137,7 +137,7 @@ func gcp() Profile {
 	return Profile{
 		Name: "gcp", Circuit: true, ASN: 15169, Preference: 150, Static: 50,
 		Hold: 60 * time.Second, GracefulRestart: true,
-		Rules: Rules{NoDefault: true, NoPrivate: true, Source: "Google Cloud, direct peering"},
+		Rules: Rules{NoPrivate: true, Source: "Google Cloud, direct peering"},
 	}
 }
 

@@ -33,8 +33,9 @@ type model struct {
 	agrees            bool
 	compared          time.Time
 	repaired, refused int
-	accepted          uint64 // sequence of the last batch taken
-	sequence          uint64 // and of the last one that is in the kernel
+	refusals          map[string]bool // told of, and not taken back since
+	accepted          uint64          // sequence of the last batch taken
+	sequence          uint64          // and of the last one that is in the kernel
 	lastError         string
 }
 
@@ -54,6 +55,7 @@ func newModel() model {
 		nexthops: map[kstate.NexthopID]kstate.Nexthop{},
 		routes:   map[kstate.RouteKey]routePair{},
 		dirty:    map[kstate.RouteKey]struct{}{},
+		refusals: map[string]bool{},
 	}
 }
 

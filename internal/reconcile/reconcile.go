@@ -171,6 +171,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		ok := r.turn(work)
 		if ok {
 			pause = r.retry
+			clear(r.refusals)
 		} else {
 			again.Reset(pause)
 			pause = min(2*pause, r.every)
@@ -200,7 +201,8 @@ func (r *Reconciler) turn(ctx context.Context) bool {
 		r.accept(&batches[i])
 	}
 	ok := r.write(ctx)
-	if ok && r.sequence != r.accepted {
+	// What was refused is shown and tried again; everything else is in the kernel, and what waits for it may go on.
+	if r.mode != plan.Hold && r.sequence != r.accepted {
 		r.sequence = r.accepted
 		r.note(Note{Time: time.Now(), Kind: "applied", Sequence: r.sequence})
 	}
@@ -255,9 +257,7 @@ func (r *Reconciler) apply(ctx context.Context, changes []kstate.Change) bool {
 		}
 		r.refused++
 		if i < 3 {
-			r.lastError = fmt.Sprintf("%s: %s", f.Change, f.Err)
-			r.log.Warn("kernel refused a change", "change", f.Change.String(), "error", f.Err)
-			r.note(Note{Time: time.Now(), Kind: "refused", Text: r.lastError})
+			r.refuse(fmt.Sprintf("%s: %s", f.Change, f.Err))
 		}
 	}
 	for _, c := range changes {
@@ -267,6 +267,20 @@ func (r *Reconciler) apply(ctx context.Context, changes []kstate.Change) bool {
 	}
 	return len(failures) == 0
 }
+
+// refuse tells of a refusal, once for each until nothing is refused any more.
+func (r *Reconciler) refuse(text string) {
+	r.lastError = text
+	if r.refusals[text] || len(r.refusals) >= maxRefusals {
+		return
+	}
+	r.refusals[text] = true
+	r.log.Warn("kernel refused a change", "error", text)
+	r.note(Note{Time: time.Now(), Kind: "refused", Text: text})
+}
+
+// maxRefusals bounds what is told of one trouble.
+const maxRefusals = 100
 
 func (r *Reconciler) writeFirewall(ctx context.Context) bool {
 	if r.ruleset == nil {
@@ -282,9 +296,7 @@ func (r *Reconciler) writeFirewall(ctx context.Context) bool {
 	}
 	if err := write(); err != nil {
 		r.refused++
-		r.lastError = err.Error()
-		r.log.Warn("kernel refused the nftables table", "error", err)
-		r.note(Note{Time: time.Now(), Kind: "refused", Text: err.Error()})
+		r.refuse(err.Error())
 		return false
 	}
 	r.rulesetDone = text

@@ -337,3 +337,30 @@ func TestNothingIsDeletedBeforeAnythingIsWanted(t *testing.T) {
 		f.stop()
 	})
 }
+
+// TestARefusalHoldsNothingElseUp: one link whose nexthop the kernel does not take must not keep word of the others back,
+// and is told of once.
+func TestARefusalHoldsNothingElseUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, false)
+		f.kernel.Fail(func(c kstate.Change) error {
+			if c.Nexthop != nil && c.Nexthop.ID == kstate.NexthopFirst+2 {
+				return errors.New("network is down")
+			}
+			return nil
+		})
+		f.r.Submit(f.batch().Batch)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if st := f.r.Status(); st.Sequence != 1 || st.Pending != 0 || st.Refused < 2 {
+			t.Errorf("status %+v", st)
+		}
+		if got := f.texts("refused"); len(got) != 1 {
+			t.Errorf("told of %d times: %v", len(got), got)
+		}
+		if len(f.texts("applied")) == 0 {
+			t.Error("nobody is told that the rest is in the kernel")
+		}
+		f.stop()
+	})
+}

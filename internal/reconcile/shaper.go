@@ -1,9 +1,6 @@
 package reconcile
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // writeShapers sets up the limits of interfaces where they changed, and where there are some after each comparison. A
 // refusal is told once: it is an interface whose queues belong to somebody else, and everything else goes on.
@@ -20,9 +17,7 @@ func (r *Reconciler) writeShapers(ctx context.Context) {
 		r.shapersDone[s.Interface] = text
 		if err := r.queues.Apply(ctx, s); err != nil {
 			r.refused++
-			r.lastError = err.Error()
-			r.log.Warn("limits are not in force", "error", err)
-			r.note(Note{Time: time.Now(), Kind: "refused", Text: err.Error()})
+			r.refuse(err.Error())
 		}
 	}
 }

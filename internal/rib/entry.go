@@ -65,15 +65,28 @@ func (t *Table) entries(slot uint32) []Entry {
 	return out
 }
 
-// All walks the prefixes in order, each with its routes.
-func (t *Table) All() iter.Seq2[netip.Prefix, []Entry] {
+// After walks the prefixes behind one in order (all, where it is invalid), each with its routes. What is skipped costs
+// little, and so do prefixes of whose routes none is wanted.
+func (t *Table) After(after netip.Prefix, wanted func(l route.Link, rejected bool) bool) iter.Seq2[netip.Prefix, []Entry] {
 	return func(yield func(netip.Prefix, []Entry) bool) {
 		for p, slot := range t.index.AllSorted() {
+			if after.IsValid() && route.ComparePrefix(p, after) <= 0 || !t.any(slot, wanted) {
+				continue
+			}
 			if !yield(p, t.entries(slot)) {
 				return
 			}
 		}
 	}
+}
+
+func (t *Table) any(slot uint32, wanted func(l route.Link, rejected bool) bool) bool {
+	for i := t.dests[slot].routes; i != 0; i = t.routes[i].next {
+		if e := &t.routes[i]; wanted(e.link, e.reason != policy.Accepted) {
+			return true
+		}
+	}
+	return false
 }
 
 // States walks the prefixes in order, each with its state as of the last Commit.

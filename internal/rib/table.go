@@ -124,7 +124,9 @@ func (t *Table) SetStatic(l route.Link, on bool) {
 		t.put(l, t.family.Default(), nil, policy.Accepted, 0)
 		return
 	}
-	t.withdraw(l, t.family.Default())
+	if slot, ok := t.index.Get(t.family.Default()); ok {
+		t.remove(slot, func(e *entry) bool { return e.link == l && e.set == 0 })
+	}
 }
 
 func (t *Table) put(l route.Link, p netip.Prefix, a *route.Attrs, reason policy.Reason, limit int) bool {
