@@ -90,7 +90,6 @@ const (
 	adoptTime   = 120 * time.Second // as long as neighbors keep our routes, RFC 4724's suggestion for the restart time
 	refreshTime = 6 * time.Minute   // RFC 7313 leaves it open; BIRD's and FRR's stale time for graceful restart
 	quietTime   = 2 * time.Second   // a full table has no such pause, neighbors pace updates at 1 s at most inside one
-	askTime     = 4 * time.Second   // the kernel asks a neighbor three times, a second apart
 	refuseTime  = 2 * time.Minute   // until a neighbor that sent too much is taken back
 )
 

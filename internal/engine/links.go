@@ -128,9 +128,6 @@ func (e *Engine) carrier(ev CarrierChanged) {
 func (e *Engine) observeCarrier(l *link, carrier bool, why string) {
 	was := l.carrier
 	l.carrier = carrier
-	if carrier && !was {
-		l.carrierSince = e.now
-	}
 	e.observe(l, &l.tracks.Carrier, track.Carrier, carrier, why)
 	for _, f := range route.Families() {
 		switch {
@@ -160,10 +157,6 @@ func (e *Engine) neighbor(ev NeighborSeen) {
 			case kstate.NeighborReachable:
 				e.observe(l, l.tracks.Neighbor(f), track.Neighbor, true, fmt.Sprintf("%s answers", hop))
 			case kstate.NeighborFailed:
-				// The kernel remembers that nobody answered before the carrier came back, until it has asked again.
-				if e.now.Sub(l.carrierSince) < askTime {
-					continue
-				}
 				e.observe(l, l.tracks.Neighbor(f), track.Neighbor, false, fmt.Sprintf("%s does not answer", hop))
 			}
 		}

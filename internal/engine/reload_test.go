@@ -110,7 +110,6 @@ func TestAutomaticGatewayIsWatched(t *testing.T) {
 		if w := f.watched[2]; len(w.Neighbors) != 1 || w.Neighbors[0].String() != "198.18.1.1" {
 			t.Fatalf("watched: %+v", w)
 		}
-		time.Sleep(askTime)
 		f.tell(NeighborSeen{Index: 4, Address: netip.MustParseAddr("198.18.1.1"), State: kstate.NeighborFailed})
 		if u := f.engine.Snapshot().Links[2].Families[0].Usable; u {
 			t.Error("a silent gateway leaves the link usable")

@@ -3,7 +3,6 @@ package engine
 import (
 	"net/netip"
 	"slices"
-	"time"
 
 	"bothways/internal/config"
 	"bothways/internal/fib"
@@ -24,12 +23,10 @@ type link struct {
 
 	index   int // of the interface; 0: missing
 	carrier bool
-	// carrierSince is when the carrier last came.
-	carrierSince time.Time
-	gateway      Gateways // found, for links that take theirs from others
-	tracks       track.Link
-	imports      [2]*policy.Import
-	session      [2]sessionState
+	gateway Gateways // found, for links that take theirs from others
+	tracks  track.Link
+	imports [2]*policy.Import
+	session [2]sessionState
 }
 
 // sessionState is what the engine knows of a session.
@@ -133,7 +130,7 @@ func build(c *config.Config, numbers map[string]route.Link, before []*link) []*l
 			l := &link{Link: cl, number: numbers[cl.Interface], path: p, order: i}
 			for _, old := range before {
 				if old.FullName() == l.FullName() && old.Interface == l.Interface {
-					l.index, l.carrier, l.carrierSince, l.gateway, l.tracks, l.session = old.index, old.carrier, old.carrierSince, old.gateway, old.tracks, old.session
+					l.index, l.carrier, l.gateway, l.tracks, l.session = old.index, old.carrier, old.gateway, old.tracks, old.session
 				}
 			}
 			for _, f := range route.Families() {

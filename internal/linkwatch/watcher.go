@@ -160,15 +160,21 @@ func (w *Watcher) neighbors(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		for _, l := range w.links() {
+			// Asked without a carrier the kernel begins to count failures that are none of the neighbor's, and goes on
+			// counting when the carrier is back.
+			carrier := false
+			if l.Index != 0 {
+				carrier, _ = w.kernel.Poke(l.Index)
+			}
 			for _, a := range l.Neighbors {
-				if l.Index == 0 {
+				if !carrier {
 					continue
 				}
 				if n, err := w.kernel.Neighbor(l.Index, a); err == nil {
 					w.sink.Neighbor(n)
 				}
 			}
-			if l.Index != 0 {
+			if carrier {
 				w.probe(l)
 			}
 			if l.Automatic {

@@ -116,6 +116,29 @@ func TestNeighborsAreAskedAgainAndAgain(t *testing.T) {
 	})
 }
 
+func TestNobodyIsAskedWithoutACarrier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, _ := watch(t)
+		synctest.Wait()
+		f.with(func() { f.carrier, f.probes = false, 0 })
+		time.Sleep(5 * neighborEvery)
+		synctest.Wait()
+		f.with(func() {
+			if f.probes != 0 {
+				t.Errorf("%d probes without a carrier", f.probes)
+			}
+			f.carrier = true
+		})
+		time.Sleep(carrierEvery)
+		synctest.Wait()
+		f.with(func() {
+			if f.probes != 1 {
+				t.Errorf("%d probes when the carrier is back, want one at once", f.probes)
+			}
+		})
+	})
+}
+
 func TestHintsAreGathered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, w := watch(t)
