@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/spf13/cobra"
 
 	"bothways/internal/api"
@@ -14,13 +16,20 @@ func stopCommand(socket *string) *cobra.Command {
 		Short: "End the daemon; the kernel forwards on unless --withdraw is given",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return api.NewClient(*socket).Post(cmd.Context(), "stop", body)
+			c := api.NewClient(*socket)
+			if err := c.Post(cmd.Context(), "stop", body); err != nil {
+				return err
+			}
+			return c.Gone(cmd.Context(), stopTime)
 		},
 	}
 	cmd.Flags().BoolVar(&body.Withdraw, "withdraw", false, "take routes, rules and translation out of the kernel")
 	cmd.Flags().StringVarP(&body.Message, "message", "m", "", "shutdown communication for the neighbors (RFC 9003)")
 	return cmd
 }
+
+// stopTime is how long stop waits for the daemon to end: longer than neighbors may take to read their last message.
+const stopTime = 15 * time.Second
 
 func reloadCommand(socket *string) *cobra.Command {
 	return &cobra.Command{

@@ -223,7 +223,7 @@ func (d *daemon) run(ctx context.Context) error {
 	})
 	start(&others, func() error { return d.store.Run(d.engineCtx) })
 	start(&others, func() error { return d.speaker.listener.Run(d.sessionCtx) })
-	start(&others, func() error { return api.Serve(d.engineCtx, d.socket, d.apiDeps()) })
+	start(&others, func() error { return api.Serve(d.sessionCtx, d.socket, d.apiDeps()) })
 	d.log.Info("running", "site", d.cfg.Site, "version", thisVersion().Version)
 
 	var stop v1.Stop

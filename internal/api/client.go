@@ -55,6 +55,28 @@ func (c *Client) Post(ctx context.Context, what string, body any) error {
 	return c.do(req, &struct{}{})
 }
 
+// Gone waits until nobody answers any more.
+func (c *Client) Gone(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", c.socket)
+		if err != nil && ctx.Err() == nil {
+			return nil
+		}
+		if conn != nil {
+			conn.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the daemon at %s was told to stop, and still answers after %s", c.socket, limit)
+		case <-tick.C:
+		}
+	}
+}
+
 func (c *Client) do(req *http.Request, into any) error {
 	res, err := c.http.Do(req)
 	if err != nil {

@@ -242,6 +242,7 @@ func (e *Engine) handle(ev Event) {
 		e.note("reload", e.cfg.Site, "configuration replaced")
 		e.numbers = numberLinks(allLinks(ev.Config), e.numbers, numberLimit(ev.Config))
 		e.configure(ev.Config)
+		e.refreshBlocked()
 		ev.Reply <- nil
 	case Drain:
 		ev.Reply <- e.drain(ev)

@@ -64,10 +64,10 @@ func (f *fakes) Refuse(k SessionKey, retryAfter time.Duration) { f.refused = app
 func (f *fakes) Pause(k SessionKey, reason string) {
 	f.paused = append(f.paused, "pause "+k.String()+": "+reason)
 }
-func (f *fakes) Resume(k SessionKey) { f.paused = append(f.paused, "resume "+k.String()) }
-func (f *fakes) Refresh(SessionKey)  {}
-func (f *fakes) Flush(m flow.Mark)   { f.flows = append(f.flows, fmt.Sprintf("flush %d", m.Value)) }
-func (f *fakes) List(m flow.Mark)    { f.flows = append(f.flows, fmt.Sprintf("list %d", m.Value)) }
+func (f *fakes) Resume(k SessionKey)  { f.paused = append(f.paused, "resume "+k.String()) }
+func (f *fakes) Refresh(k SessionKey) { f.paused = append(f.paused, "refresh "+k.String()) }
+func (f *fakes) Flush(m flow.Mark)    { f.flows = append(f.flows, fmt.Sprintf("flush %d", m.Value)) }
+func (f *fakes) List(m flow.Mark)     { f.flows = append(f.flows, fmt.Sprintf("list %d", m.Value)) }
 func (f *fakes) Delete(m flow.Mark, flows []flow.Flow) {
 	for _, x := range flows {
 		f.flows = append(f.flows, fmt.Sprintf("delete %s", x.Destination))

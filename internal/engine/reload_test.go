@@ -183,3 +183,21 @@ func TestDamagedLearned(t *testing.T) {
 		t.Errorf("what was written is read as %v (%v)", l, err)
 	}
 }
+
+func TestRaisedLimitAsksForWhatWasRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limited := strings.Replace(site, "neighbor: 192.0.2.2", "neighbor: 192.0.2.2, max-prefixes: {count: 1, then: block}", 1)
+		f := start(t, limited, Adopted{})
+		defer f.end()
+		bothUp(f)
+		f.paused = nil
+		f.reload(limited)
+		if len(f.paused) != 0 {
+			t.Errorf("the same limit again: %v", f.paused)
+		}
+		f.reload(strings.Replace(limited, "count: 1", "count: 9", 1))
+		if len(f.paused) != 1 || f.paused[0] != "refresh er/primary" {
+			t.Errorf("a raised limit: %v", f.paused)
+		}
+	})
+}

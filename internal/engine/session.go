@@ -165,3 +165,17 @@ func (e *Engine) waiting() int {
 	}
 	return n
 }
+
+// refreshBlocked asks neighbors for everything again that sent more than they might before: by the new configuration there
+// may be room.
+func (e *Engine) refreshBlocked() {
+	for _, l := range e.links {
+		for _, f := range route.Families() {
+			s := &l.session[at(f)]
+			if s.up && s.level == policy.LimitExceeded && e.tables[at(f)].table.Counts(l.number).Received < l.Limit.Max {
+				s.level = policy.LimitFine
+				e.deps.Speaker.Refresh(SessionKey{l.FullName(), f})
+			}
+		}
+	}
+}
