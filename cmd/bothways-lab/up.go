@@ -134,7 +134,7 @@ func raise(ctx context.Context, f *raiseFlags, bare bool) (*lab.World, error) {
 	if err != nil || bare {
 		return w, err
 	}
-	start, cancel := context.WithTimeout(ctx, 20*time.Second)
+	start, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := w.StartEdge(start, lab.EdgeOptions{Binary: program}); err != nil {
 		w.Close()

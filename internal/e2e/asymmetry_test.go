@@ -14,7 +14,7 @@ import (
 func asymmetry(t *testing.T, w *lab.World) v1.Asymmetry {
 	t.Helper()
 	var a v1.Asymmetry
-	if err := w.Show(within(t, 10*time.Second), "asymmetry", &a); err != nil {
+	if err := w.Show(within(t), "asymmetry", &a); err != nil {
 		t.Fatal(err)
 	}
 	return a
@@ -28,7 +28,7 @@ func TestHealthySiteIsSymmetric(t *testing.T) {
 		for _, v6 := range []bool{false, true} {
 			to := address(t, w, host, v6)
 			for range 100 {
-				if _, err := w.AskUDP(within(t, 5*time.Second), "client", to); err != nil {
+				if _, err := w.AskUDP(within(t), "client", to); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -49,7 +49,7 @@ func TestPoolAnnouncedOnBothPaths(t *testing.T) {
 	})
 	settled(t, w)
 	gateway := address(t, w, "vpn-gateway", false)
-	eventually(t, 20*time.Second, func(ctx context.Context) error {
+	eventually(t, func(ctx context.Context) error {
 		// The connection works all the same: nothing here drops what comes back by another path.
 		if _, err := w.Ask(ctx, "client", gateway); err != nil {
 			return err
@@ -63,7 +63,7 @@ func TestPoolAnnouncedOnBothPaths(t *testing.T) {
 		}
 		return fmt.Errorf("not seen: %+v", a)
 	})
-	eventually(t, 20*time.Second, func(ctx context.Context) error {
+	eventually(t, func(ctx context.Context) error {
 		var events []v1.Event
 		if err := w.Show(ctx, "events", &events); err != nil {
 			return err
@@ -82,7 +82,7 @@ func TestOneWayConnections(t *testing.T) {
 	t.Parallel()
 	w := raise(t, nil)
 	edge(t, w)
-	if err := w.Fail(within(t, 5*time.Second), "host:storage", true); err != nil {
+	if err := w.Fail(within(t), "host:storage", true); err != nil {
 		t.Fatal(err)
 	}
 	for range 5 {

@@ -26,7 +26,7 @@ func edgeWith(t *testing.T, w *lab.World, change func(string) string) {
 	if changed == text {
 		t.Fatalf("nothing was changed in\n%s", text)
 	}
-	if err := w.StartEdge(within(t, 20*time.Second), lab.EdgeOptions{Binary: binary, Config: changed}); err != nil {
+	if err := w.StartEdge(within(t), lab.EdgeOptions{Binary: binary, Config: changed}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -34,7 +34,7 @@ func edgeWith(t *testing.T, w *lab.World, change func(string) string) {
 // session waits until the session of a link is as wanted.
 func session(t *testing.T, w *lab.World, link string, want func(v1.Session) error) {
 	t.Helper()
-	eventually(t, 30*time.Second, func(ctx context.Context) error {
+	eventually(t, func(ctx context.Context) error {
 		var all []v1.Session
 		if err := w.Show(ctx, "sessions", &all); err != nil {
 			return err
@@ -106,14 +106,14 @@ func TestRouteFlood(t *testing.T) {
 	session(t, w, "expressroute/primary", failsWith("maximum number of prefixes"))
 	session(t, w, "expressroute/secondary", established)
 	var events []v1.Event
-	if err := w.Show(within(t, 5*time.Second), "events", &events); err != nil {
+	if err := w.Show(within(t), "events", &events); err != nil {
 		t.Fatal(err)
 	}
 	text := fmt.Sprint(events)
 	if !strings.Contains(text, "more than 50 prefixes: restart") {
 		t.Errorf("no word of it among the events: %s", text)
 	}
-	eventually(t, 10*time.Second, func(ctx context.Context) error {
+	eventually(t, func(ctx context.Context) error {
 		a, err := w.Ask(ctx, "client", address(t, w, "storage", false))
 		if err != nil || a.Via != "circuit/secondary" {
 			return fmt.Errorf("the other link does not carry the services: %+v, %w", a, err)
@@ -132,12 +132,12 @@ func TestMissingInterface(t *testing.T) {
 	if _, err := inEdge(w, "ip", "link", "set", "er0", "name", "later0"); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.StartEdge(within(t, 20*time.Second), lab.EdgeOptions{Binary: binary}); err != nil {
+	if err := w.StartEdge(within(t), lab.EdgeOptions{Binary: binary}); err != nil {
 		t.Fatal(err)
 	}
 	session(t, w, "expressroute/secondary", established)
 	var links []v1.Link
-	if err := w.Show(within(t, 5*time.Second), "links", &links); err != nil {
+	if err := w.Show(within(t), "links", &links); err != nil {
 		t.Fatal(err)
 	}
 	if links[0].State != "down" || !strings.Contains(links[0].Carrier, "interface er0 is missing") {

@@ -42,7 +42,7 @@ func track(ctx context.Context, w *lab.World, link, kind string) (v1.Track, erro
 
 func trackIs(t *testing.T, w *lab.World, link, kind, want string) {
 	t.Helper()
-	eventually(t, 30*time.Second, func(ctx context.Context) error {
+	eventually(t, func(ctx context.Context) error {
 		x, err := track(ctx, w, link, kind)
 		if err != nil || x.State != want {
 			return fmt.Errorf("%s of %s is %s (%s), want %s: %w", kind, link, x.State, x.Why, want, err)
@@ -77,7 +77,7 @@ protocol bfd { interface "*" { interval 50 ms; multiplier 3; }; neighbor 198.18.
 		t.Fatal(err)
 	}
 	waitReturned(t, stream, 1000)
-	if err := w.Fail(within(t, 5*time.Second), "isp-a/main", true); err != nil {
+	if err := w.Fail(within(t), "isp-a/main", true); err != nil {
 		t.Fatal(err)
 	}
 	waitReturned(t, stream, 3000)
@@ -87,7 +87,7 @@ protocol bfd { interface "*" { interval 50 ms; multiplier 3; }; neighbor 198.18.
 		t.Logf("longest gap %s at 50 ms × 3", gap)
 	}
 	trackIs(t, w, "isp-a/main", "bfd", "down")
-	if err := w.HealAll(within(t, 5*time.Second)); err != nil {
+	if err := w.HealAll(within(t)); err != nil {
 		t.Fatal(err)
 	}
 	trackIs(t, w, "isp-a/main", "bfd", "up")
@@ -97,7 +97,7 @@ protocol bfd { interface "*" { interval 50 ms; multiplier 3; }; neighbor 198.18.
 func waitReturned(t *testing.T, s *lab.Stream, n uint64) {
 	t.Helper()
 	before := s.Loss().Returned
-	eventually(t, 20*time.Second, func(context.Context) error {
+	eventually(t, func(context.Context) error {
 		if l := s.Loss(); l.Returned < before+n {
 			return fmt.Errorf("%s", l)
 		}
@@ -129,7 +129,7 @@ func TestProbesFindADeadDataPlane(t *testing.T) {
 		t.Logf("longest gap %s with probes 100 ms × 3", gap)
 	}
 	var sessions []v1.Session
-	if err := w.Show(within(t, 5*time.Second), "sessions", &sessions); err != nil {
+	if err := w.Show(within(t), "sessions", &sessions); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range sessions {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	v1 "bothways/internal/api/v1"
 	"bothways/internal/lab"
@@ -65,7 +64,7 @@ func TestOthersThingsStay(t *testing.T) {
 	if _, err := inEdge(w, binary, "--socket", w.EdgeSocket(), "stop", "--withdraw"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, func(ctx contextOf) error {
+	eventually(t, func(ctx contextOf) error {
 		for what, cmd := range map[string][]string{
 			"routes": {"ip", "route", "show", "table", "all", "proto", "98"}, "IPv6 routes": {"ip", "-6", "route", "show", "table", "all", "proto", "98"},
 		} {
@@ -101,7 +100,7 @@ func TestWhatIsDeletedIsRepaired(t *testing.T) {
 		if _, err := inEdge(w, cmd[0], cmd[1:]...); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, 10*time.Second, func(ctx contextOf) error {
+		eventually(t, func(ctx contextOf) error {
 			after, err := ourTable(w)
 			if err != nil {
 				return err
@@ -118,7 +117,7 @@ func TestWhatIsDeletedIsRepaired(t *testing.T) {
 		})
 	}
 	var events []v1.Event
-	if err := w.Show(within(t, 5*time.Second), "events", &events); err != nil {
+	if err := w.Show(within(t), "events", &events); err != nil {
 		t.Fatal(err)
 	}
 	repaired := 0
@@ -136,7 +135,7 @@ func TestWhatIsDeletedIsRepaired(t *testing.T) {
 func groupOf(t *testing.T, w *lab.World) uint32 {
 	t.Helper()
 	var r v1.Rankings
-	if err := w.Show(within(t, 5*time.Second), "rankings", &r); err != nil {
+	if err := w.Show(within(t), "rankings", &r); err != nil {
 		t.Fatal(err)
 	}
 	for _, x := range r.Rankings {

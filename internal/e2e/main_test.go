@@ -66,14 +66,14 @@ func raise(t *testing.T, change func(*world.World)) *lab.World {
 	if change != nil {
 		change(d)
 	}
-	w, err := lab.Start(within(t, time.Minute), d, nil)
+	w, err := lab.Start(within(t), d, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			if log, err := os.ReadFile(w.EdgeLog()); err == nil {
-				t.Logf("the edge's log:\n%s", tail(log, 6000))
+				t.Logf("the edge's log:\n%s", tail(log, 60000))
 			}
 		}
 		w.Close()
@@ -86,7 +86,7 @@ func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
 // edge starts the daemon in a world and waits until it has settled.
 func edge(t *testing.T, w *lab.World) {
 	t.Helper()
-	if err := w.StartEdge(within(t, 20*time.Second), lab.EdgeOptions{Binary: binary}); err != nil {
+	if err := w.StartEdge(within(t), lab.EdgeOptions{Binary: binary}); err != nil {
 		t.Fatal(err)
 	}
 	settled(t, w)
@@ -95,7 +95,7 @@ func edge(t *testing.T, w *lab.World) {
 // settled waits until every session stands, all was said, and the kernel holds what it shall.
 func settled(t *testing.T, w *lab.World) {
 	t.Helper()
-	eventually(t, 60*time.Second, func(ctx context.Context) error {
+	eventually(t, func(ctx context.Context) error {
 		var sessions []v1.Session
 		if err := w.Show(ctx, "sessions", &sessions); err != nil {
 			return err
@@ -128,16 +128,20 @@ func settled(t *testing.T, w *lab.World) {
 	})
 }
 
-func within(t *testing.T, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), d)
+// patience bounds every wait. It is far above what anything here takes: while namespaces of other tests come and go, the
+// kernel's one lock of all network settings has been seen held for half a minute on a busy machine.
+const patience = 2 * time.Minute
+
+func within(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
 
 // eventually asks until the answer is good, and fails with the last one.
-func eventually(t *testing.T, d time.Duration, question func(context.Context) error) {
+func eventually(t *testing.T, question func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := lab.Eventually(ctx, func() error { return question(ctx) }); err != nil {
 		t.Fatal(err)
@@ -164,6 +168,19 @@ func inEdge(w *lab.World, name string, args ...string) (string, error) {
 		return string(out), fmt.Errorf("%s %v: %w: %s", name, args, err, out)
 	}
 	return string(out), nil
+}
+
+// logKernel writes down what the edge's kernel holds besides the long tables, and what the daemon says of it.
+func logKernel(t *testing.T, w *lab.World) {
+	t.Helper()
+	for _, args := range [][]string{
+		{"ip", "-6", "rule"}, {"ip", "rule"}, {"ip", "nexthop"}, {"ip", "-6", "addr"}, {"ip", "-6", "neigh"}, {"ip", "-6", "route", "show", "table", "all", "default"},
+		{binary, "--socket", w.EdgeSocket(), "show", "links"}, {binary, "--socket", w.EdgeSocket(), "show", "status"},
+		{binary, "--socket", w.EdgeSocket(), "show", "events"},
+	} {
+		out, err := inEdge(w, args[0], args[1:]...)
+		t.Logf("%v: %v\n%s", args, err, tail([]byte(out), 6000))
+	}
 }
 
 // need names a program that a test looks through.

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	v1 "bothways/internal/api/v1"
 	"bothways/internal/lab"
@@ -32,7 +31,7 @@ func flow(t *testing.T, streams []*lab.Stream, n uint64) {
 	t.Helper()
 	for _, s := range streams {
 		before := s.Loss().Returned
-		eventually(t, 20*time.Second, func(context.Context) error {
+		eventually(t, func(context.Context) error {
 			if l := s.Loss(); l.Returned < before+n {
 				return fmt.Errorf("%s", l)
 			}
@@ -68,7 +67,7 @@ func TestKillAndReloadLoseNothing(t *testing.T) {
 		}
 	}
 	var st v1.Status
-	if err := w.Show(within(t, 5*time.Second), "status", &st); err != nil {
+	if err := w.Show(within(t), "status", &st); err != nil {
 		t.Fatal(err)
 	}
 	if st.Kernel.Repaired != 0 || st.Kernel.Refused != 0 {
@@ -114,7 +113,7 @@ func TestStopLeavesTheKernelForwarding(t *testing.T) {
 	if before != after {
 		t.Errorf("our table changed at the stop: %s", firstDifference(before, after))
 	}
-	sessions, err := w.Sessions(within(t, 5*time.Second), "isp-a")
+	sessions, err := w.Sessions(within(t), "isp-a")
 	if err != nil {
 		t.Fatal(err)
 	}

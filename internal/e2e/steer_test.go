@@ -17,7 +17,7 @@ func via(t *testing.T, w *lab.World, from, to, router string) {
 	t.Helper()
 	for _, v6 := range []bool{false, true} {
 		dst := address(t, w, to, v6)
-		eventually(t, 20*time.Second, func(ctx context.Context) error {
+		eventually(t, func(ctx context.Context) error {
 			one, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 			defer cancel()
 			a, err := w.Ask(one, from, dst)
@@ -43,7 +43,7 @@ func TestSteerBySource(t *testing.T) {
 `
 	})
 	settled(t, w)
-	eventually(t, 10*time.Second, func(ctx context.Context) error {
+	eventually(t, func(ctx context.Context) error {
 		var r v1.Rankings
 		if err := w.Show(ctx, "rankings", &r); err != nil {
 			return err
@@ -58,7 +58,7 @@ func TestSteerBySource(t *testing.T) {
 	circuit := []string{"expressroute/primary", "expressroute/secondary"}
 	fail := func() {
 		for _, l := range circuit {
-			if err := w.Fail(within(t, 5*time.Second), l, false); err != nil {
+			if err := w.Fail(within(t), l, false); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -77,18 +77,18 @@ func TestSteerBySource(t *testing.T) {
 	if err := w.KillEdge(); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.StartEdge(within(t, 20*time.Second), lab.EdgeOptions{Binary: binary, Config: text}); err != nil {
+	if err := w.StartEdge(within(t), lab.EdgeOptions{Binary: binary, Config: text}); err != nil {
 		t.Fatal(err)
 	}
 	via(t, w, "backup", "storage", "isp-b")
 	via(t, w, "client", "storage", "isp-a")
-	if err := w.HealAll(within(t, 5*time.Second)); err != nil {
+	if err := w.HealAll(within(t)); err != nil {
 		t.Fatal(err)
 	}
 	settled(t, w)
 	for _, v6 := range []bool{false, true} {
 		dst := address(t, w, "storage", v6)
-		eventually(t, 20*time.Second, func(ctx context.Context) error {
+		eventually(t, func(ctx context.Context) error {
 			a, err := w.Ask(ctx, "backup", dst)
 			if err != nil || a.Via == "isp-b" {
 				return fmt.Errorf("healed, and the appliance arrives by %q: %w", a.Via, err)
@@ -111,7 +111,7 @@ func TestLimit(t *testing.T) {
 	})
 	settled(t, w)
 	for _, l := range []string{"expressroute/primary", "expressroute/secondary", "isp-a/main"} {
-		if err := w.Fail(within(t, 5*time.Second), l, false); err != nil {
+		if err := w.Fail(within(t), l, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -126,7 +126,7 @@ func TestLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, func(context.Context) error {
+	eventually(t, func(context.Context) error {
 		if l := client.Loss(); l.Returned < 5*pps {
 			return fmt.Errorf("%s", l)
 		}
@@ -143,7 +143,7 @@ func TestLimit(t *testing.T) {
 	if _, err := inEdge(w, binary, "--socket", w.EdgeSocket(), "stop", "--withdraw"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, func(context.Context) error {
+	eventually(t, func(context.Context) error {
 		out, err := inEdge(w, "tc", "qdisc", "show", "dev", "wan1")
 		if err != nil || strings.Contains(out, "9800:") {
 			return fmt.Errorf("our queueing discipline is left (%v): %s", err, out)

@@ -117,7 +117,7 @@ func listenControl(w *World, path string) (*control, error) {
 	return c, nil
 }
 
-const controlTimeout = 20 * time.Second
+const controlTimeout = time.Minute
 
 func (c *control) close() {
 	c.listener.Close()

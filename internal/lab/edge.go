@@ -157,7 +157,7 @@ func (w *World) endEdge(s syscall.Signal) error {
 	}
 	select {
 	case <-w.edge.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		return fmt.Errorf("edge: it does not end at %s", s)
 	}
 	err := w.edge.err

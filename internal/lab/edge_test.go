@@ -14,7 +14,7 @@ import (
 func withEdge(t *testing.T, d *world.World) *World {
 	t.Helper()
 	w := raise(t, d)
-	if err := w.StartEdge(within(t, 20*time.Second), EdgeOptions{Binary: edgeBinary}); err != nil {
+	if err := w.StartEdge(within(t, patience), EdgeOptions{Binary: edgeBinary}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -28,7 +28,7 @@ func withEdge(t *testing.T, d *world.World) *World {
 
 func sessionsUp(t *testing.T, w *World) {
 	t.Helper()
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, patience, func() error {
 		for _, r := range w.Description.Routers {
 			if r.ASN == 0 {
 				continue
@@ -50,7 +50,7 @@ func sessionsUp(t *testing.T, w *World) {
 func sees(t *testing.T, w *World, host string, v6 bool, pool, via string) {
 	t.Helper()
 	to := address(t, w, host, v6)
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, patience, func() error {
 		a, err := w.Ask(t.Context(), "client", to)
 		if err != nil {
 			return err
@@ -65,7 +65,7 @@ func sees(t *testing.T, w *World, host string, v6 bool, pool, via string) {
 func TestEdgeEndToEnd(t *testing.T) {
 	t.Parallel()
 	w := withEdge(t, world.Default())
-	ctx := within(t, 60*time.Second)
+	ctx := within(t, patience)
 	if err := w.Fail(ctx, "expressroute/secondary", false); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestFullFeeds(t *testing.T) {
 	d.Router("isp-a").Hold = 90 * time.Second
 	w := withEdge(t, d)
 	want := map[string]int{"isp-a/main": 318457, "isp-b/main": 323485, "expressroute/primary": 10143, "expressroute/secondary": 10143}
-	eventually(t, 90*time.Second, func() error {
+	eventually(t, patience, func() error {
 		var links []struct {
 			Name, Family string
 			Received     int

@@ -64,13 +64,17 @@ func raise(t *testing.T, d *world.World) *World {
 		}
 		t.Skip(err)
 	}
-	w, err := Start(within(t, time.Minute), d, nil)
+	w, err := Start(within(t, patience), d, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Close)
 	return w
 }
+
+// patience bounds the waits for what needs the kernel's lock of network settings, which all namespaces share: on a busy
+// machine it has been seen held for half a minute.
+const patience = 2 * time.Minute
 
 func within(t *testing.T, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -120,7 +124,7 @@ func standIn(t *testing.T, w *World) {
 	}
 	t.Cleanup(r.Close)
 	toPrimary(t, w)
-	eventually(t, 15*time.Second, func() error {
+	eventually(t, patience, func() error {
 		for _, r := range w.Description.Routers {
 			if n := len(w.Learned(r.Name)); r.ASN != 0 && n != len(c.Prefixes) {
 				return fmt.Errorf("%s learned %d", r.Name, n)

@@ -27,7 +27,7 @@ func TestServicesSayWhatTheySee(t *testing.T) {
 	t.Parallel()
 	w := raise(t, public())
 	standIn(t, w)
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, patience)
 	for _, v6 := range []bool{false, true} {
 		want := Answer{Host: "storage", SeenAs: address(t, w, "client", v6), Via: "circuit/primary"}
 		to := address(t, w, "storage", v6)
@@ -55,13 +55,13 @@ func TestFarSideRoutesBackByWhatIsAnnounced(t *testing.T) {
 	t.Parallel()
 	w := raise(t, public())
 	standIn(t, w)
-	ctx := within(t, 40*time.Second)
+	ctx := within(t, patience)
 	to := address(t, w, "storage", false)
 	for _, r := range []string{"circuit/primary", "circuit/secondary"} {
 		if err := w.Fail(ctx, "session:"+w.Description.Router(r).Link, false); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, 5*time.Second, func() error {
+		eventually(t, patience, func() error {
 			if l := w.Learned(r); len(l) > 0 {
 				return fmt.Errorf("%s still has %v", r, l)
 			}
@@ -75,7 +75,7 @@ func TestFarSideRoutesBackByWhatIsAnnounced(t *testing.T) {
 	if err := w.Fail(ctx, "session:isp-a/main", false); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, func() error {
+	eventually(t, patience, func() error {
 		short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 		defer cancel()
 		if a, err := w.AskUDP(short, "client", to); err == nil {
@@ -86,7 +86,7 @@ func TestFarSideRoutesBackByWhatIsAnnounced(t *testing.T) {
 	if err := w.HealAll(ctx); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, func() error {
+	eventually(t, patience, func() error {
 		short, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
 		_, err := w.AskUDP(short, "client", to)
@@ -128,7 +128,7 @@ func TestPinnedPacketsAreSeen(t *testing.T) {
 		t.Fatalf("%d packets before any was sent (%v)", n, err)
 	}
 	for _, v6 := range []bool{false, true} {
-		if _, err := w.AskUDP(within(t, 5*time.Second), "client", address(t, w, "vpn-gateway", v6)); err != nil {
+		if _, err := w.AskUDP(within(t, patience), "client", address(t, w, "vpn-gateway", v6)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -163,7 +163,7 @@ func TestLinksFailAndHealByName(t *testing.T) {
 			d.EqualIndex = equal
 			w := raise(t, d)
 			standIn(t, w)
-			ctx := within(t, 60*time.Second)
+			ctx := within(t, patience)
 			to := address(t, w, "storage", false)
 			answered := func() error {
 				short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
@@ -171,12 +171,12 @@ func TestLinksFailAndHealByName(t *testing.T) {
 				_, err := w.AskUDP(short, "client", to)
 				return err
 			}
-			eventually(t, 5*time.Second, answered)
+			eventually(t, patience, answered)
 			for _, silent := range []bool{false, true} {
 				if err := w.Fail(ctx, "expressroute/primary", silent); err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, 2*time.Second, func() error {
+				eventually(t, patience, func() error {
 					if carrier(t, w, "er0") != silent {
 						return fmt.Errorf("silent %v: carrier %v", silent, !silent)
 					}
@@ -192,7 +192,7 @@ func TestLinksFailAndHealByName(t *testing.T) {
 					t.Fatal(err)
 				}
 				toPrimary(t, w) // the stand-in lost it with the carrier, as kernels do
-				eventually(t, 20*time.Second, answered)
+				eventually(t, patience, answered)
 			}
 			if err := w.Fail(ctx, "host:storage", false); err != nil {
 				t.Fatal(err)
@@ -203,7 +203,7 @@ func TestLinksFailAndHealByName(t *testing.T) {
 			if err := w.Heal(ctx, "host:storage"); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, 5*time.Second, answered)
+			eventually(t, patience, answered)
 			for _, name := range []string{"nothing", "session:isp-b/main", "host:nobody"} {
 				if err := w.Fail(ctx, name, false); err == nil {
 					t.Errorf("%s can fail", name)
@@ -251,7 +251,7 @@ func TestStreamsCountEachWay(t *testing.T) {
 			return nil
 		}
 	}
-	eventually(t, 10*time.Second, returned(1000))
+	eventually(t, patience, returned(1000))
 	// The way back alone is cut: what arrives is not lost on the way out.
 	if err := w.spaces[Cloud].Route(netip.MustParsePrefix("198.51.100.64/28"), metricCircuit); err != nil {
 		t.Fatal(err)
@@ -260,7 +260,7 @@ func TestStreamsCountEachWay(t *testing.T) {
 		_ = w.spaces[Cloud].Route(netip.MustParsePrefix("198.51.100.64/28"), metricRouter+i) // isp-a's, where it is there
 	}
 	before := s.Loss().Arrived
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, patience, func() error {
 		if s.Loss().Arrived < before+500 {
 			return errors.New("too few")
 		}
@@ -323,7 +323,7 @@ func TestKilledWorldLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	eventually(t, 5*time.Second, func() error {
+	eventually(t, patience, func() error {
 		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("%s is there: %v", dir, err)
 		}

@@ -284,14 +284,14 @@ func (s *side) down(name string) Down {
 // eventually waits for something that the network has to bring about.
 func eventually(t *testing.T, what string, check func() (bool, string)) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(90 * time.Second)
 	for {
 		ok, got := check()
 		if ok {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not in 20 s; last seen:\n%s", what, got)
+			t.Fatalf("%s: not in 90 s; last seen:\n%s", what, got)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

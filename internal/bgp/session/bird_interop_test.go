@@ -62,7 +62,7 @@ func (b *bird) begin(flags ...string) {
 	b.t.Helper()
 	args := append([]string{"bird", "-f", "-c", filepath.Join(b.dir, "bird.conf"), "-s", b.socket()}, flags...)
 	b.p = b.daemon(args...)
-	eventually(b.t, "bird answers", 10*time.Second, func() (bool, string) {
+	eventually(b.t, "bird answers", 90*time.Second, func() (bool, string) {
 		got := b.birdc("show", "status")
 		return strings.Contains(got, "Daemon is up"), got + b.p.output.String()
 	})
@@ -136,7 +136,7 @@ func TestBirdPassword(t *testing.T) {
 // staysDown waits until both sides had time to try several times.
 func staysDown(t *testing.T, sides ...*side) {
 	t.Helper()
-	eventually(t, "attempts fail", 30*time.Second, func() (bool, string) {
+	eventually(t, "attempts fail", 90*time.Second, func() (bool, string) {
 		for _, s := range sides {
 			st := s.Status()
 			if st.Established > 0 {
@@ -154,7 +154,7 @@ func staysDown(t *testing.T, sides ...*side) {
 // that an OPEN that is quick enough still gets through, and the session stands until its hold time ends.
 func doesNotLive(t *testing.T, sides ...*side) {
 	t.Helper()
-	eventually(t, "sessions fail", 60*time.Second, func() (bool, string) {
+	eventually(t, "sessions fail", 90*time.Second, func() (bool, string) {
 		for _, s := range sides {
 			if st := s.Status(); st.LastErrorAt.IsZero() || st.Phase == fsm.Established {
 				return false, fmt.Sprintf("%+v", st)
@@ -198,7 +198,7 @@ func TestBirdRefresh(t *testing.T) {
 
 	before := s.Status().Out.Updates
 	b.birdc("reload", "in", "v4")
-	eventually(t, "routes are sent again", 10*time.Second, func() (bool, string) {
+	eventually(t, "routes are sent again", 90*time.Second, func() (bool, string) {
 		n := s.Status().Out.Updates
 		return n >= before+2, fmt.Sprint(n, " after ", before)
 	})
@@ -256,14 +256,14 @@ func TestBirdShutdownMessages(t *testing.T) {
 	four.up(t)
 	six.up(t)
 	four.Shutdown("moving to the new rack")
-	eventually(t, "bird logs our message", 10*time.Second, func() (bool, string) {
+	eventually(t, "bird logs our message", 90*time.Second, func() (bool, string) {
 		got := b.p.output.String()
 		return strings.Contains(got, "moving to the new rack"), got
 	})
 	b.birdc("disable", "v6", "\"see you at 3\"")
 	six.hears(t, `down: neighbor sent cease: administrative shutdown "see you at 3"`)
 	b.birdc("enable", "v6")
-	eventually(t, "comes back", 15*time.Second, func() (bool, string) {
+	eventually(t, "comes back", 90*time.Second, func() (bool, string) {
 		return six.Status().Phase == fsm.Established, fmt.Sprintf("%+v", six.Status())
 	})
 }

@@ -47,7 +47,7 @@ neighbor %s {
 
 func (x *exabgp) hears(t *testing.T, want ...string) {
 	t.Helper()
-	eventually(t, "exabgp hears "+strings.Join(want, ", "), 30*time.Second, func() (bool, string) {
+	eventually(t, "exabgp hears "+strings.Join(want, ", "), 90*time.Second, func() (bool, string) {
 		b, _ := os.ReadFile(x.heard)
 		for _, line := range strings.Split(string(b), "\n") {
 			all := true

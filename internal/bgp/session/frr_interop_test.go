@@ -76,7 +76,7 @@ func (f *frr) begin(flags ...string) {
 	args := append([]string{frrBGPd, "-f", filepath.Join(f.dir, "frr.conf"), "-i", filepath.Join(f.dir, "bgpd.pid"),
 		"--vty_socket", f.dir, "-P", "0", "-Z", "-n", "-S", "-z", filepath.Join(f.dir, "zserv")}, flags...)
 	f.p = f.daemon(args...)
-	eventually(f.t, "bgpd answers", 10*time.Second, func() (bool, string) {
+	eventually(f.t, "bgpd answers", 90*time.Second, func() (bool, string) {
 		got := f.vtysh("show bgp summary")
 		return strings.Contains(got, "198.51.100.1"), got + f.p.output.String()
 	})
@@ -170,7 +170,7 @@ func TestFRRRefresh(t *testing.T) {
 	before := s.Status().Out.Updates
 	f.vtysh("conf t", "router bgp 64601", "address-family ipv4 unicast", "no neighbor "+our4+" soft-reconfiguration inbound")
 	f.vtysh("clear bgp ipv4 unicast " + our4 + " in")
-	eventually(t, "routes are sent again", 10*time.Second, func() (bool, string) {
+	eventually(t, "routes are sent again", 90*time.Second, func() (bool, string) {
 		n := s.Status().Out.Updates
 		return n >= before+2, fmt.Sprint(n, " after ", before)
 	})
@@ -222,14 +222,14 @@ func TestFRRShutdownMessages(t *testing.T) {
 	four.up(t)
 	six.up(t)
 	four.Shutdown("moving to the new rack")
-	eventually(t, "FRR logs our message", 10*time.Second, func() (bool, string) {
+	eventually(t, "FRR logs our message", 90*time.Second, func() (bool, string) {
 		got := f.p.output.String()
 		return strings.Contains(got, "moving to the new rack"), got
 	})
 	f.vtysh("conf t", "router bgp 64601", "neighbor "+our6+" shutdown message see you at 3")
 	six.hears(t, "see you at 3")
 	f.vtysh("conf t", "router bgp 64601", "no neighbor "+our6+" shutdown")
-	eventually(t, "comes back", 15*time.Second, func() (bool, string) {
+	eventually(t, "comes back", 90*time.Second, func() (bool, string) {
 		return six.Status().Phase == fsm.Established, fmt.Sprintf("%+v", six.Status())
 	})
 	six.Shutdown("for good")

@@ -66,7 +66,7 @@ func TestListenerWaitsForAnAddress(t *testing.T) {
 	ll := our6Config() // an interface that is not there does not disturb the others
 	ll.Local, ll.Neighbor = netip.MustParseAddr("fe80::1%later"), netip.MustParseAddr("fe80::2%later")
 	a.listener.Add(New(ll, a.recorder, nil))
-	eventually(t, "attempts fail", 10*time.Second, func() (bool, string) { return b.Status().LastError != "", "" })
+	eventually(t, "attempts fail", 90*time.Second, func() (bool, string) { return b.Status().LastError != "", "" })
 	w.run("ip", "-n", w.ours, "addr", "add", our4+"/30", "dev", "wire")
 	b.Retry()
 	a.up(t)
@@ -104,17 +104,17 @@ func TestListenerRefusesStrangers(t *testing.T) {
 		})
 		return got
 	}
-	eventually(t, "the neighbor gets an open", 5*time.Second, func() (bool, string) { got := dial(their4); return got == "open", got })
+	eventually(t, "the neighbor gets an open", 90*time.Second, func() (bool, string) { got := dial(their4); return got == "open", got })
 	if got := dial("192.0.2.6"); got != "closed" {
 		t.Errorf("a stranger gets: %s", got)
 	}
 	a.listener.Remove(a.Session)
-	eventually(t, "nobody listens", 5*time.Second, func() (bool, string) {
+	eventually(t, "nobody listens", 90*time.Second, func() (bool, string) {
 		got := dial(their4)
 		return strings.Contains(got, "refused"), got
 	})
 	a.listener.Add(a.Session)
-	eventually(t, "the neighbor gets an open again", 5*time.Second, func() (bool, string) { got := dial(their4); return got == "open", got })
+	eventually(t, "the neighbor gets an open again", 90*time.Second, func() (bool, string) { got := dial(their4); return got == "open", got })
 	if a.Status().Phase == fsm.Established {
 		t.Error(a.Status())
 	}

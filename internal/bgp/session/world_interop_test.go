@@ -272,7 +272,7 @@ func eventually(t *testing.T, what string, limit time.Duration, check func() (bo
 // up waits until the session stands.
 func (s *side) up(t *testing.T) {
 	t.Helper()
-	eventually(t, s.Config().Name+" is up", 30*time.Second, func() (bool, string) {
+	eventually(t, s.Config().Name+" is up", 90*time.Second, func() (bool, string) {
 		st := s.Status()
 		return st.Phase == fsm.Established, fmt.Sprintf("%+v", st)
 	})
@@ -281,7 +281,7 @@ func (s *side) up(t *testing.T) {
 // hears waits until every string is in the events, as text.
 func (s *side) hears(t *testing.T, want ...string) {
 	t.Helper()
-	eventually(t, s.Config().Name+" hears "+strings.Join(want, ", "), 30*time.Second, func() (bool, string) {
+	eventually(t, s.Config().Name+" hears "+strings.Join(want, ", "), 90*time.Second, func() (bool, string) {
 		got := text(s.all())
 		for _, w := range want {
 			if !strings.Contains(got, w) {
@@ -318,7 +318,7 @@ func text(events []Event) string {
 // says waits until a command of the daemon prints every string, and none that begins with "!".
 func (w *world) says(want []string, args ...string) {
 	w.t.Helper()
-	eventually(w.t, strings.Join(args, " ")+" says "+strings.Join(want, ", "), 30*time.Second, func() (bool, string) {
+	eventually(w.t, strings.Join(args, " ")+" says "+strings.Join(want, ", "), 90*time.Second, func() (bool, string) {
 		got := w.ask(args...)
 		for _, s := range want {
 			if no, ok := strings.CutPrefix(s, "!"); ok && strings.Contains(got, no) || !ok && !strings.Contains(got, s) {

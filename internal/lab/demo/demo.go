@@ -37,7 +37,7 @@ func New(w *lab.World, program string, out io.Writer) *Demo {
 const client = "client"
 
 // patience is how long anything may take.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 // say tells what happens, with the time since the start.
 func (d *Demo) say(format string, args ...any) {
