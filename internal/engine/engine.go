@@ -59,6 +59,7 @@ type Engine struct {
 	changed   bool // something that the snapshot shows
 	sent      sentState
 	due       map[dueKey]time.Time
+	replies   []func() // for the end of the turn
 }
 
 // family is the part of the state that exists once per address family.
@@ -202,6 +203,10 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 		e.fire()
 		e.settle()
+		for _, do := range e.replies {
+			do()
+		}
+		e.replies = e.replies[:0]
 	}
 }
 
@@ -243,17 +248,20 @@ func (e *Engine) handle(ev Event) {
 		e.numbers = numberLinks(allLinks(ev.Config), e.numbers, numberLimit(ev.Config))
 		e.configure(ev.Config)
 		e.refreshBlocked()
-		ev.Reply <- nil
+		e.reply(func() { ev.Reply <- nil })
 	case Drain:
-		ev.Reply <- e.drain(ev)
+		err := e.drain(ev)
+		e.reply(func() { ev.Reply <- err })
 	case Ask:
-		ev.Do(&View{e})
-		close(ev.Done)
+		e.reply(func() { ev.Do(&View{e}); close(ev.Done) })
 	case Withdraw:
 		e.withdraw()
-		close(ev.Reply)
+		e.reply(func() { close(ev.Reply) })
 	}
 }
+
+// reply keeps a reply until the turn has settled: who hears that something was done also sees it in the snapshot.
+func (e *Engine) reply(do func()) { e.replies = append(e.replies, do) }
 
 // configure makes everything follow a configuration: at the start, and at a reload.
 func (e *Engine) configure(c *config.Config) {

@@ -201,3 +201,24 @@ func TestRaisedLimitAsksForWhatWasRefused(t *testing.T) {
 		}
 	})
 }
+
+// TestAReplyIsInTheSnapshot has what was asked for come in one turn with much else.
+func TestAReplyIsInTheSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{})
+		defer f.end()
+		bothUp(f)
+		for i := range 100 {
+			before := f.engine.Snapshot().Sequence
+			reply := make(chan error) // taken in the instant in which it is given
+			f.engine.Tell(f.ctx, Drain{Link: "er/primary", On: i%2 == 0, Reply: reply})
+			if err := <-reply; err != nil {
+				t.Fatal(err)
+			}
+			if now := f.engine.Snapshot(); now.Sequence == before {
+				t.Fatalf("drain %d was confirmed and the snapshot is of before", i)
+			}
+			synctest.Wait()
+		}
+	})
+}
