@@ -144,6 +144,13 @@ type MatchDSCP struct {
 // MatchSYN matches TCP packets with SYN and without RST: both that open a connection.
 type MatchSYN struct{}
 
+// MatchEcho matches ICMP echo requests of a family with an identifier. It implies MatchFamily and MatchProtocol.
+type MatchEcho struct {
+	Family route.Family
+	ID     uint16
+}
+
+func (MatchEcho) isPart()       {}
 func (MatchInterface) isPart()  {}
 func (MatchFamily) isPart()     {}
 func (MatchAddress) isPart()    {}
@@ -268,6 +275,14 @@ func dscpName(v uint8) string {
 		return fmt.Sprintf("af%d%d", v/8, v%8/2)
 	}
 	return fmt.Sprintf("0x%02x", v)
+}
+
+func (m MatchEcho) String() string {
+	name := "icmpv6"
+	if m.Family == route.IPv4 {
+		name = "icmp"
+	}
+	return fmt.Sprintf("%s type echo-request %s id %d", name, name, m.ID)
 }
 
 func (MatchSYN) String() string { return "tcp flags syn / syn,rst" }

@@ -28,6 +28,7 @@ type Link struct {
 	Publish   []Publish
 	Neighbors []netip.Addr // with whom BGP is spoken
 	Addresses []netip.Addr // the link's own, as far as they are known
+	Proofs    []Proof
 }
 
 // Path is the name of the link's path.
@@ -169,7 +170,7 @@ func (b *builder) marks() []kstate.NftChain {
 			kstate.NftChain{Name: chain("in", l), Rules: append([]kstate.NftRule{
 				rule(kstate.MatchState{States: kstate.StateNew}, kstate.MatchMark{Of: kstate.ConnMark, Mask: mask}, set).WithComment("%s", l.Name)},
 				b.asymmetry(l)...)},
-			kstate.NftChain{Name: chain("claim", l), Rules: []kstate.NftRule{rule(set).WithComment("%s", l.Name)}},
+			kstate.NftChain{Name: chain("claim", l), Rules: append(b.unclaimed(l), rule(set).WithComment("%s", l.Name))},
 			kstate.NftChain{Name: chain("out", l), Rules: b.claims(l)},
 			kstate.NftChain{Name: chain("restore", l), Rules: []kstate.NftRule{
 				rule(kstate.SetMark{Of: kstate.PacketMark, Mask: mask, Value: m}).WithComment("%s", l.Name)}})
@@ -252,7 +253,8 @@ func (b *builder) translation() []kstate.NftChain {
 	var chains []kstate.NftChain
 	back := kstate.NftChain{Name: "dstnat", Hook: kstate.Prerouting, Type: kstate.NATChain, Priority: priorityDNAT}
 	for _, l := range b.p.Links {
-		c := kstate.NftChain{Name: chain("nat", l), Rules: publishedOut(l)}
+		chains = append(chains, proofChain(l)...)
+		c := kstate.NftChain{Name: chain("nat", l), Rules: append(b.proven(l), publishedOut(l)...)}
 		back.Rules = append(back.Rules, publishedIn(l)...)
 		for _, e := range l.Entries {
 			from := kstate.MatchAddress{End: kstate.Source, Prefixes: []netip.Prefix{e.Network}}

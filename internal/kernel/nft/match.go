@@ -270,3 +270,22 @@ func (t *translation) dscp(m kstate.MatchDSCP) error {
 	t.cmp(false, []byte{m.Value >> 2, m.Value << 6})
 	return nil
 }
+
+// echo matches the type of an ICMP message and the identifier behind its checksum.
+func (t *translation) echo(m kstate.MatchEcho) error {
+	if err := t.matchFamily(m.Family); err != nil {
+		return err
+	}
+	protocol, request := kstate.ICMP, byte(8)
+	if m.Family == route.IPv6 {
+		protocol, request = kstate.ICMPv6, 128
+	}
+	if err := t.protocols(false, protocol); err != nil {
+		return err
+	}
+	t.emit(&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1})
+	t.cmp(false, []byte{request})
+	t.emit(&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 4, Len: 2})
+	t.cmp(false, be16(m.ID))
+	return nil
+}

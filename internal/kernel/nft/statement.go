@@ -43,6 +43,8 @@ func (t *translation) part(p kstate.Part) error {
 		t.mark(p)
 	case kstate.MatchDSCP:
 		return t.dscp(p)
+	case kstate.MatchEcho:
+		return t.echo(p)
 	case kstate.MatchSYN:
 		return t.syn()
 	case kstate.Count:
