@@ -14,6 +14,7 @@ import (
 	"bothways/internal/config"
 	"bothways/internal/engine"
 	"bothways/internal/probe"
+	"bothways/internal/proof"
 	"bothways/internal/route"
 )
 
@@ -112,6 +113,22 @@ func (p *prober) Probe(want []engine.ProbeLink) {
 	if err := p.Set(list); err != nil {
 		p.log.Error("probes are not set up", "error", err)
 	}
+}
+
+// prover sends proofs, and translates what came of them.
+type prover struct{ *probe.Prover }
+
+func newProver(tell func(engine.Event)) prover {
+	return prover{probe.NewProver(func(r probe.ProofResult) {
+		target := proof.Target{Protocol: proof.Protocol(r.Target.Kind), Address: r.Target.Address, Port: r.Target.Port}
+		tell(engine.Proved{Subject: proof.Subject{Link: r.Link, Address: r.Address}, Target: target, Index: r.Index, RTT: r.RTT, Why: r.Why})
+	})}
+}
+
+// Prove implements engine.Prover.
+func (p prover) Prove(q engine.ProofParams) {
+	p.Prover.Prove(probe.Proof{Link: q.Link, Interface: q.Interface, Source: q.Source, Mark: q.Mark, Address: q.Address, Token: q.Token,
+		Target: probe.Target{Kind: probe.Kind(q.Target.Protocol), Address: q.Target.Address, Port: q.Target.Port}, Timeout: q.Timeout})
 }
 
 func probeTarget(p config.Probe) probe.Target {

@@ -98,6 +98,7 @@ type daemon struct {
 	store   *store
 	bfd     *detector
 	probes  *prober
+	proofs  prover
 	stop    chan v1.Stop
 
 	engineCtx, loopCtx, sessionCtx context.Context
@@ -148,8 +149,9 @@ func newDaemon(ctx context.Context, c *config.Config, file string, log *slog.Log
 	d.watcher = linkwatch.New(d.rtnl, d.sink, log)
 	d.speaker = newSpeaker(d.sessionCtx, log, d.tell)
 	d.bfd, d.probes = newDetector(log, d.tell), newProber(log, d.tell)
+	d.proofs = newProver(d.tell)
 	d.engine = engine.New(c, found, interfacesEvent(read, all, gateways), engine.Deps{
-		Speaker: d.speaker, Kernel: d.loop, Watch: watchSet{d.watcher}, Flows: d.sweeper, Store: d.store, BFD: d.bfd, Probes: d.probes, Log: log,
+		Speaker: d.speaker, Kernel: d.loop, Watch: watchSet{d.watcher}, Flows: d.sweeper, Store: d.store, BFD: d.bfd, Probes: d.probes, Proofs: d.proofs, Log: log,
 	})
 	return d, nil
 }
@@ -214,6 +216,7 @@ func (d *daemon) run(ctx context.Context) error {
 	start(&others, func() error { return d.sweeper.Run(d.engineCtx) })
 	start(&others, func() error { return d.bfd.Run(d.sessionCtx) })
 	start(&others, func() error { return d.probes.Run(d.engineCtx) })
+	start(&others, func() error { return d.proofs.Run(d.engineCtx) })
 	start(&others, func() error {
 		return flowsweep.Watch(d.engineCtx, d.nft.Counters, d.log, func(name string, packets uint64) {
 			if connection, reply, ok := nat.ParseAsymmetry(name); ok {

@@ -74,6 +74,8 @@ func (s flowSink) Listed(m flow.Mark, flows []flow.Flow) {
 	s.d.tell(engine.FlowsListed{Mark: m, Flows: flows})
 }
 
+func (s flowSink) Sampled(flows []flow.Flow) { s.d.tell(engine.FlowsSampled{Flows: flows}) }
+
 func (s flowSink) Deleted(l route.Link, f route.Family, n int) {
 	name := fmt.Sprintf("mark %d", l)
 	for _, x := range s.d.engine.Snapshot().Links {

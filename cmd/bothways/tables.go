@@ -200,6 +200,25 @@ func asymmetryTable(a v1.Asymmetry) []table.Table {
 	return []table.Table{t, o}
 }
 
+func proofTable(proofs []v1.Proof) []table.Table {
+	t := table.Table{Head: []string{"LINK", "AS", "KIND", "WAY BACK", "BY", "RTT", "CASE", "BECAUSE"}}
+	for _, p := range proofs {
+		tone := table.Plain
+		switch {
+		case p.Verdict == "same path":
+			tone = table.Good
+		case p.Verdict == "other path", p.Verdict == "no reply" && p.Kind != "own":
+			tone = table.Bad
+		}
+		rtt := ""
+		if p.By != "" {
+			rtt = fmt.Sprintf("%.1f ms", p.RTT)
+		}
+		t.Add(table.Text(p.Link), table.Text(p.Address), table.Text(p.Kind), table.Text(p.Verdict).Toned(tone), table.Text(p.By), table.Number(rtt), table.Text(p.Case), table.Text(p.Why))
+	}
+	return []table.Table{t}
+}
+
 func trackTable(tracks []v1.Track) []table.Table {
 	t := table.Table{Head: []string{"LINK", "FAMILY", "TRACK", "TARGET", "STATE", "FOR", "BECAUSE"}}
 	for _, x := range tracks {

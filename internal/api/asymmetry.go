@@ -10,6 +10,7 @@ import (
 	"bothways/internal/engine"
 	"bothways/internal/flow"
 	"bothways/internal/nat"
+	"bothways/internal/proof"
 	"bothways/internal/route"
 )
 
@@ -48,6 +49,19 @@ func (s server) asymmetry(r *http.Request) (any, error) {
 	})
 	out.OneWay, err = s.oneWay(r, snap)
 	return out, err
+}
+
+func (s server) proofs(*http.Request) (any, error) {
+	out := []v1.Proof{}
+	for _, p := range s.Engine.Snapshot().Proofs {
+		v := v1.Proof{Link: p.Link, Path: p.Path, Family: route.FamilyOf(p.Address).String(), Address: p.Address.String(), Kind: string(p.Kind),
+			Verdict: p.Verdict.String(), Case: p.Case, Why: p.Text, Since: p.Since, At: p.At}
+		if p.Verdict != proof.Unknown {
+			v.By, v.Target, v.RTT = p.Last.Link, p.Last.Target.String(), float64(p.Last.RTT.Microseconds())/1000
+		}
+		out = append(out, v)
+	}
+	return out, nil
 }
 
 // oneWay groups the connections of each link by what the table matches for their remote end.

@@ -56,6 +56,8 @@ func (outside) Submit(plan.Batch)                       {}
 func (outside) Set([]engine.Watched)                    {}
 func (outside) Flush(flow.Mark)                         {}
 func (outside) List(flow.Mark)                          {}
+func (outside) Sample(flow.Mark, int)                   {}
+func (outside) Prove(engine.ProofParams)                {}
 func (outside) Delete(flow.Mark, []flow.Flow)           {}
 func (outside) Save([]byte)                             {}
 func (outside) Detect([]engine.DetectParams)            {}
@@ -70,7 +72,7 @@ func serve(t *testing.T) *Client {
 	}
 	now := engine.Interfaces{All: []kstate.Interface{{Index: 2, Name: "er0", Carrier: true}, {Index: 3, Name: "wan0", Carrier: true}}}
 	e := engine.New(c, engine.Adopted{}, now, engine.Deps{Speaker: outside{}, Kernel: outside{}, Watch: outside{}, Flows: outside{},
-		Store: outside{}, BFD: outside{}, Probes: outside{}, Log: slog.New(slog.DiscardHandler)})
+		Store: outside{}, BFD: outside{}, Probes: outside{}, Proofs: outside{}, Log: slog.New(slog.DiscardHandler)})
 	ctx := t.Context()
 	go e.Run(ctx)
 	key := engine.SessionKey{Link: "er/primary", Family: route.IPv4}

@@ -35,11 +35,12 @@ var mayImport = map[string]string{
 	"provider":    "route",
 	"policy":      "route",
 	"flow":        "route",
+	"proof":       "",
 	"rib":         "route policy",
 	"fib":         "route rib kstate",
 	"nat":         "route kstate",
 	"plan":        "kstate",
-	"config":      "route kstate provider policy nat track",
+	"config":      "route kstate provider policy nat track proof",
 
 	// effects: each touches one outside world and decides nothing
 	"bgp/session":       "bgp/fsm bgp/message route",
@@ -53,20 +54,20 @@ var mayImport = map[string]string{
 	"kernel/kerneltest": "kstate route", // for tests: no other line names it
 
 	// loops: own changing state and time
-	"engine":    "config route policy rib fib nat plan track kstate flow",
+	"engine":    "config route policy rib fib nat plan track kstate flow proof",
 	"reconcile": "plan kstate",
 	"linkwatch": "kstate route",
 	"flowsweep": "flow kstate route",
 
 	// surfaces: read published snapshots
-	"api": "api/v1 engine reconcile kstate nat policy rib route track flow",
+	"api": "api/v1 engine reconcile kstate nat policy rib route track flow proof",
 
 	"arch": "",
 	"e2e":  "", // tests only
 }
 
 // pure packages reach for no outside world, no clock, no lock and no log.
-var pure = strings.Fields(`route kstate api/v1 bgp/message bgp/fsm bfd/packet bfd/fsm track provider policy flow rib fib nat plan config`)
+var pure = strings.Fields(`route kstate api/v1 bgp/message bgp/fsm bfd/packet bfd/fsm track provider policy flow proof rib fib nat plan config`)
 
 var impure = strings.Fields(`context log log/slog math/rand math/rand/v2 net net/http
 	os os/exec os/signal sync sync/atomic syscall unsafe golang.org/x/sys/unix

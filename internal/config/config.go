@@ -64,6 +64,8 @@ type Path struct {
 	Publish    []nat.Publish
 	// Track are the probes of the path's links; nil: none.
 	Track *Track
+	// Prove is how their ways back are proven; nil: they are not.
+	Prove *Prove
 	// Take lets limits replace a root queueing discipline that is not ours.
 	Take bool
 	// Shared allows a pool that another path announces too.

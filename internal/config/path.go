@@ -24,7 +24,7 @@ func (p *parser) paths(v value) {
 }
 
 func (p *parser) path(name string, v value) {
-	path := Path{Name: name, line: v.n.Line}
+	path := Path{Name: name, Prove: defaultProve(), line: v.n.Line}
 	var links, accept *value
 	v.fields("a path's settings", map[string]func(value){
 		"provider": func(v value) { path.Provider = profile(v) },
@@ -43,6 +43,7 @@ func (p *parser) path(name string, v value) {
 		"publish":    func(v value) { path.Publish = published(v) },
 		"shape":      func(v value) { path.Take = v.word("take", "leave") == "take" },
 		"track":      func(v value) { path.Track = p.track(v) },
+		"prove":      func(v value) { path.Prove = prove(v) },
 		"shared":     func(v value) { path.Shared = v.bool() },
 	})
 	if path.Provider.Name == "" {

@@ -52,6 +52,7 @@ func (e *Engine) detect() {
 	}
 	e.deps.BFD.Detect(sessions)
 	e.deps.Probes.Probe(probes)
+	e.setProofs()
 }
 
 // source is the link's own address in a family: that of the file, or the interface's first.

@@ -25,6 +25,7 @@ type Deps struct {
 	Store   Store
 	BFD     Detector
 	Probes  Prober
+	Proofs  Prover
 	Log     *slog.Logger
 }
 
@@ -48,6 +49,7 @@ type Engine struct {
 	told       map[[2]string]time.Time       // when the journal last spoke of replies by another path
 	pins       map[netip.Prefix][]route.Link // what each pin used at the last look
 	failover   []failover
+	proofs     proofs
 	moves      map[moveKey]uint64 // connections to look at, once the batch of this sequence is in the kernel; 0: the next
 
 	now       time.Time
@@ -234,6 +236,10 @@ func (e *Engine) handle(ev Event) {
 		e.bfd(ev)
 	case Probed:
 		e.probed(ev)
+	case Proved:
+		e.proved(ev)
+	case FlowsSampled:
+		e.flowsSampled(ev)
 	case Asymmetric:
 		e.asymmetric(ev)
 	case FlowsListed:
@@ -341,6 +347,10 @@ func (e *Engine) fire() {
 		delete(e.due, k)
 		e.changed = true
 		switch l := e.linkNamed(k.key.Link); {
+		case k.what == "prove":
+			e.prove()
+		case k.what == "seen":
+			e.lookForTargets()
 		case l == nil:
 		case k.what == "learned":
 			e.takeLearned(l)

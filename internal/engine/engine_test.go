@@ -50,6 +50,7 @@ type fakes struct {
 	saved    string
 	detected []DetectParams
 	probing  []ProbeLink
+	proving  []ProofParams
 	batches  []plan.Batch
 	watched  []Watched
 	flows    []string   // requests about connections
@@ -64,10 +65,12 @@ func (f *fakes) Refuse(k SessionKey, retryAfter time.Duration) { f.refused = app
 func (f *fakes) Pause(k SessionKey, reason string) {
 	f.paused = append(f.paused, "pause "+k.String()+": "+reason)
 }
-func (f *fakes) Resume(k SessionKey)  { f.paused = append(f.paused, "resume "+k.String()) }
-func (f *fakes) Refresh(k SessionKey) { f.paused = append(f.paused, "refresh "+k.String()) }
-func (f *fakes) Flush(m flow.Mark)    { f.flows = append(f.flows, fmt.Sprintf("flush %d", m.Value)) }
-func (f *fakes) List(m flow.Mark)     { f.flows = append(f.flows, fmt.Sprintf("list %d", m.Value)) }
+func (f *fakes) Resume(k SessionKey)   { f.paused = append(f.paused, "resume "+k.String()) }
+func (f *fakes) Refresh(k SessionKey)  { f.paused = append(f.paused, "refresh "+k.String()) }
+func (f *fakes) Flush(m flow.Mark)     { f.flows = append(f.flows, fmt.Sprintf("flush %d", m.Value)) }
+func (f *fakes) Sample(flow.Mark, int) {}
+func (f *fakes) Prove(p ProofParams)   { f.proving = append(f.proving, p) }
+func (f *fakes) List(m flow.Mark)      { f.flows = append(f.flows, fmt.Sprintf("list %d", m.Value)) }
 func (f *fakes) Delete(m flow.Mark, flows []flow.Flow) {
 	for _, x := range flows {
 		f.flows = append(f.flows, fmt.Sprintf("delete %s", x.Destination))
@@ -115,7 +118,7 @@ func allUp() Interfaces {
 func start(t *testing.T, text string, found Adopted) *fakes {
 	t.Helper()
 	f := &fakes{t: t, routes: map[kstate.RouteKey]kstate.Route{}}
-	f.engine = New(load(t, text), found, allUp(), Deps{Speaker: f, Kernel: f, Watch: f, Flows: f, Store: f, BFD: f, Probes: f, Log: slog.New(slog.DiscardHandler)})
+	f.engine = New(load(t, text), found, allUp(), Deps{Speaker: f, Kernel: f, Watch: f, Flows: f, Store: f, BFD: f, Probes: f, Proofs: f, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

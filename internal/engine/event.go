@@ -7,6 +7,7 @@ import (
 	"bothways/internal/config"
 	"bothways/internal/flow"
 	"bothways/internal/kstate"
+	"bothways/internal/proof"
 	"bothways/internal/route"
 	"bothways/internal/track"
 )
@@ -102,6 +103,17 @@ type (
 		Flows []flow.Flow
 	}
 
+	// FlowsSampled gives some connections of a link.
+	FlowsSampled struct{ Flows []flow.Flow }
+	// Proved is what came of a proof: the interface that the reply came by, or 0 and why there is none.
+	Proved struct {
+		Subject proof.Subject
+		Target  proof.Target
+		Index   int
+		RTT     time.Duration
+		Why     string
+	}
+
 	// Asymmetric tells that replies came by another path than their connections'.
 	Asymmetric struct {
 		Connection, Reply string // paths
@@ -168,6 +180,8 @@ func (BFDChanged) event()        {}
 func (Probed) event()            {}
 func (FlowsListed) event()       {}
 func (Asymmetric) event()        {}
+func (FlowsSampled) event()      {}
+func (Proved) event()            {}
 func (Applied) event()           {}
 func (Happened) event()          {}
 func (Reload) event()            {}

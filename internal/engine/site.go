@@ -226,6 +226,13 @@ func natParams(c *config.Config, links []*link, learned Learned) nat.Params {
 				n.Addresses = append(n.Addresses, a.Addr())
 			}
 		}
+		list := provenAddresses(l.path, l.Link)
+		tokens := proofTokens(list)
+		for _, x := range list {
+			if t, ok := tokens[x.address]; ok {
+				n.Proofs = append(n.Proofs, nat.Proof{Address: x.address, Token: t})
+			}
+		}
 		p.Links = append(p.Links, n)
 	}
 	own := 0

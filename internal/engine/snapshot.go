@@ -28,6 +28,7 @@ type Snapshot struct {
 	Paths    []PathView
 	Rankings []RankingView
 	Steer    []SteerView
+	Proofs   []ProofView
 	Journal  []JournalEntry
 	Prefixes [2]int // by family, rejected ones included
 }
@@ -125,6 +126,7 @@ func (e *Engine) publish() {
 		}
 	}
 	s.Steer = e.viewSteer()
+	s.Proofs = e.viewProofs()
 	e.snapshot.Store(s)
 }
 

@@ -8,6 +8,7 @@ import (
 	"bothways/internal/flow"
 	"bothways/internal/plan"
 	"bothways/internal/policy"
+	"bothways/internal/proof"
 	"bothways/internal/route"
 )
 
@@ -58,6 +59,24 @@ type Flows interface {
 	Flush(flow.Mark)
 	List(flow.Mark)
 	Delete(flow.Mark, []flow.Flow)
+	// Sample asks for some connections of a link.
+	Sample(m flow.Mark, n int)
+}
+
+// Prover asks once whether replies come back, and tells the engine with Proved in any case.
+type Prover interface {
+	Prove(ProofParams)
+}
+
+// ProofParams is a proof as it shall be sent.
+type ProofParams struct {
+	proof.Subject
+	Interface string
+	Source    netip.Addr // the link's own address
+	Mark      uint32
+	Token     uint16 // by which the table knows it
+	Target    proof.Target
+	Timeout   time.Duration
 }
 
 // Detector runs BFD with exactly these neighbors.

@@ -3,6 +3,7 @@ package flowsweep
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 
 	"bothways/internal/flow"
 	"bothways/internal/route"
@@ -20,6 +21,8 @@ type Conntrack interface {
 type Sink interface {
 	// Listed gives the connections of a mark that were asked for.
 	Listed(flow.Mark, []flow.Flow)
+	// Sampled gives some connections of a mark.
+	Sampled([]flow.Flow)
 	// Deleted tells how many connections of a link were deleted, and about how many by a flush.
 	Deleted(l route.Link, f route.Family, n int)
 }
@@ -83,6 +86,34 @@ func (s *Sweeper) List(m flow.Mark) {
 		}
 		if len(flows) > 0 {
 			s.sink.Listed(m, flows)
+		}
+	})
+}
+
+// sampleLimit is how many connections there may be at all for some of them to be looked for: the kernel gives all or none.
+const sampleLimit = 50_000
+
+// Sample asks for at most n connections of a link that were answered, to different destinations.
+func (s *Sweeper) Sample(m flow.Mark, n int) {
+	s.put(func(ctx context.Context) {
+		if count, _, err := s.conntrack.Fill(); err != nil || count > sampleLimit {
+			return
+		}
+		flows, err := s.conntrack.Flows(ctx, m.Family, m.Value, m.Mask)
+		if err != nil {
+			s.log.Warn("cannot list connections", "error", err)
+			return
+		}
+		seen := map[netip.AddrPort]bool{}
+		var out []flow.Flow
+		for _, f := range flows {
+			if f.Answered && !seen[f.Destination] && len(out) < n {
+				seen[f.Destination] = true
+				out = append(out, f)
+			}
+		}
+		if len(out) > 0 {
+			s.sink.Sampled(out)
 		}
 	})
 }

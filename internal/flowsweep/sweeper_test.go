@@ -49,6 +49,7 @@ func (f *fake) Delete(_ context.Context, flows []flow.Flow) (int, error) {
 
 func (f *fake) Fill() (int, int, error)                     { return f.count, 1000, nil }
 func (f *fake) Listed(_ flow.Mark, fl []flow.Flow)          { f.say("listed %d", len(fl)) }
+func (f *fake) Sampled(fl []flow.Flow)                      { f.say("sampled %d", len(fl)) }
 func (f *fake) Deleted(l route.Link, _ route.Family, n int) { f.say("deleted %d of %d", n, l) }
 
 func (f *fake) want(t *testing.T, want ...string) {
@@ -74,6 +75,13 @@ func TestSweeper(t *testing.T) {
 		f.want(t, "flush 0x200/0xff00", "deleted 7 of 2")
 		s.List(m)
 		f.want(t, "list 0x200", "listed 3")
+		f.flows[0].Answered, f.flows[1].Answered = true, true
+		s.Sample(m, 10)
+		f.want(t, "list 0x200", "sampled 1") // the two that were answered are to one destination
+		f.count = sampleLimit + 1
+		s.Sample(m, 10)
+		f.want(t)
+		f.count = 93
 		s.Delete(m, f.flows[:2])
 		f.want(t, "delete 2", "deleted 2 of 2")
 		f.fail = errors.New("no memory")

@@ -83,8 +83,10 @@ func Sample(p netip.Prefix, n int) []netip.Addr {
 // kernel gives to connections of this machine (ip_local_port_range), and follow from the address, so that an entry that
 // conntrack still has of an earlier proof leads to the same address.
 const (
-	TokenFirst = 0xf000
-	tokenSpan  = 0x1000
+	TokenFirst = 0xf001
+	// OwnToken is for the link's own address, which nothing translates.
+	OwnToken  = 0xf000
+	tokenSpan = 0xfff
 )
 
 // Tokens gives each address of a link its token: different ones for different addresses, the same for the same list.

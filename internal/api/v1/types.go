@@ -222,6 +222,23 @@ type AsymmetryPair struct {
 	Remedy     string   `json:"remedy"`
 }
 
+// Proof is what is known of the way back to an address that a link gives to connections, before they need it.
+type Proof struct {
+	Link    string    `json:"link"`
+	Path    string    `json:"path"`
+	Family  string    `json:"family"`
+	Address string    `json:"address"`
+	Kind    string    `json:"kind"`    // own, pool, published, inside
+	Verdict string    `json:"verdict"` // same path, other path, no reply, unknown
+	By      string    `json:"by,omitempty"`
+	Target  string    `json:"target,omitempty"`
+	RTT     float64   `json:"rtt_ms,omitempty"`
+	Case    string    `json:"case,omitempty"`
+	Why     string    `json:"why"`
+	Since   time.Time `json:"since"`
+	At      time.Time `json:"at"` // of the last proof
+}
+
 // OneWay counts connections that were opened and never answered, by path and destination.
 type OneWay struct {
 	Path        string `json:"path"`
