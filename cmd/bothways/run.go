@@ -219,8 +219,8 @@ func (d *daemon) run(ctx context.Context) error {
 	start(&others, func() error { return d.proofs.Run(d.engineCtx) })
 	start(&others, func() error {
 		return flowsweep.Watch(d.engineCtx, d.nft.Counters, d.log, func(name string, packets uint64) {
-			if connection, reply, ok := nat.ParseAsymmetry(name); ok {
-				d.tell(engine.Asymmetric{Connection: connection, Reply: reply, Packets: packets})
+			if c, ok := nat.ParseCrossing(name); ok {
+				d.tell(engine.Asymmetric{Crossing: c, Packets: packets})
 			}
 		})
 	})

@@ -194,11 +194,18 @@ func since(t time.Time) string {
 	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
 }
 
-// tiers prints a ranking: links of a tier with +, tiers with > between.
-func tiers(all [][]string) string {
+// tiers prints a ranking: links of a tier with +, their weight behind *, tiers with > between.
+func tiers(all [][]string, weights map[string]int) string {
 	var out []string
 	for _, t := range all {
-		out = append(out, strings.Join(t, " + "))
+		var names []string
+		for _, name := range t {
+			if w := weights[name]; w > 1 && len(t) > 1 {
+				name = fmt.Sprintf("%s*%d", name, w)
+			}
+			names = append(names, name)
+		}
+		out = append(out, strings.Join(names, " + "))
 	}
 	return strings.Join(out, " > ")
 }

@@ -99,7 +99,7 @@ func routeTable(r v1.Routes) []table.Table {
 		if match == "" {
 			match = "none"
 		}
-		s.Add(table.Text(match), table.Text(a.Steer), table.Text(tiers(a.Tiers)), state(a.Outcome), table.Text(strings.Join(a.Using, " + ")))
+		s.Add(table.Text(match), table.Text(a.Steer), table.Text(tiers(a.Tiers, a.Weights)), state(a.Outcome), table.Text(strings.Join(a.Using, " + ")))
 		out = append([]table.Table{s}, out...)
 	}
 	return out
@@ -108,7 +108,7 @@ func routeTable(r v1.Routes) []table.Table {
 func rankingTable(r v1.Rankings) []table.Table {
 	t := table.Table{Head: []string{"RANKING", "FAMILY", "NOW", "USES", "KERNEL ROUTES", "GROUP"}}
 	for _, x := range r.Rankings {
-		text := tiers(x.Tiers)
+		text := tiers(x.Tiers, x.Weights)
 		if x.Drop {
 			text += " > drop"
 		}
@@ -119,7 +119,7 @@ func rankingTable(r v1.Rankings) []table.Table {
 	if len(r.Steer) > 0 {
 		s := table.Table{Head: []string{"STEER", "FROM", "TO", "RANKING", "NOW", "USES"}}
 		for _, x := range r.Steer {
-			s.Add(table.Text(x.Rule), table.Text(strings.Join(x.From, " ")), table.Text(x.To), table.Text(tiers(x.Tiers)), state(x.Outcome), table.Text(strings.Join(x.Using, " + ")))
+			s.Add(table.Text(x.Rule), table.Text(strings.Join(x.From, " ")), table.Text(x.To), table.Text(tiers(x.Tiers, x.Weights)), state(x.Outcome), table.Text(strings.Join(x.Using, " + ")))
 		}
 		out = append(out, s)
 	}
@@ -180,13 +180,13 @@ func statusTable(s v1.Status) []table.Table {
 }
 
 func asymmetryTable(a v1.Asymmetry) []table.Table {
-	t := table.Table{Head: []string{"CONNECTION BY", "REPLIES BY", "PACKETS", "CASE", "PROBABLY", "REMEDY", "WITH"}}
+	t := table.Table{Head: []string{"CONNECTION BY", "REPLIES", "BY", "PACKETS", "CASE", "PROBABLY", "REMEDY", "WITH"}}
 	for _, p := range a.Pairs {
 		with := p.Remotes
 		if len(with) > 3 {
 			with = append(slices.Clone(with[:3]), fmt.Sprintf("and %d more", len(p.Remotes)-3))
 		}
-		t.Add(table.Text(p.Connection), table.Text(p.Reply), table.Number(fmt.Sprint(p.Packets)).Toned(table.Bad), table.Text(p.Case),
+		t.Add(table.Text(p.Connection), table.Text(map[string]string{"in": "come", "out": "leave"}[p.Direction]), table.Text(p.Reply), table.Number(fmt.Sprint(p.Packets)).Toned(table.Bad), table.Text(p.Case),
 			table.Text(p.Cause), table.Text(p.Remedy), table.Text(strings.Join(with, " ")))
 	}
 	o := table.Table{Head: []string{"PATH", "DESTINATION", "NEVER ANSWERED", "OF"}}

@@ -8,7 +8,6 @@ import (
 
 	v1 "bothways/internal/api/v1"
 	"bothways/internal/engine"
-	"bothways/internal/flow"
 	"bothways/internal/nat"
 	"bothways/internal/proof"
 	"bothways/internal/route"
@@ -21,31 +20,37 @@ func (s server) asymmetry(r *http.Request) (any, error) {
 		return nil, err
 	}
 	snap := s.Engine.Snapshot()
-	circuit := map[string]bool{}
-	for _, p := range snap.Paths {
-		circuit[p.Name] = p.Circuit
-	}
 	for name, c := range counters {
-		connection, reply, ok := nat.ParseAsymmetry(name)
+		x, ok := nat.ParseCrossing(name)
 		if !ok || c.Packets == 0 {
 			continue
 		}
-		why := flow.Explain(circuit[connection], circuit[reply])
-		pair := v1.AsymmetryPair{Connection: connection, Reply: reply, Packets: c.Packets, Bytes: c.Bytes, Remotes: []string{},
-			Case: why.Case, Cause: why.Cause, Remedy: why.Remedy}
+		pair := v1.AsymmetryPair{Connection: x.Connection, Reply: x.Reply, Direction: "in", Packets: c.Packets, Bytes: c.Bytes, Remotes: []string{}}
+		if x.Out {
+			pair.Direction = "out"
+		}
+		var all []netip.Addr
 		for _, f := range route.Families() {
-			remotes, err := s.Addresses(r.Context(), nat.AsymmetrySet(connection, reply, f))
+			remotes, err := s.Addresses(r.Context(), x.Set(f))
 			if err != nil {
 				return nil, err
 			}
-			for _, a := range remotes {
-				pair.Remotes = append(pair.Remotes, a.String())
-			}
+			all = append(all, remotes...)
+		}
+		for _, a := range all {
+			pair.Remotes = append(pair.Remotes, a.String())
+		}
+		err := s.Engine.Query(r.Context(), func(v *engine.View) {
+			why := v.Explain(x, all)
+			pair.Case, pair.Cause, pair.Remedy = why.Case, why.Cause, why.Remedy
+		})
+		if err != nil {
+			return nil, err
 		}
 		out.Pairs = append(out.Pairs, pair)
 	}
 	slices.SortFunc(out.Pairs, func(a, b v1.AsymmetryPair) int {
-		return cmp.Or(cmp.Compare(a.Connection, b.Connection), cmp.Compare(a.Reply, b.Reply))
+		return cmp.Or(cmp.Compare(a.Connection, b.Connection), cmp.Compare(a.Reply, b.Reply), cmp.Compare(a.Direction, b.Direction))
 	})
 	out.OneWay, err = s.oneWay(r, snap)
 	return out, err

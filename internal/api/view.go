@@ -142,7 +142,7 @@ func (s server) rankings(*http.Request) (any, error) {
 	snap := s.Engine.Snapshot()
 	out := v1.Rankings{Rankings: []v1.Ranking{}, Steer: []v1.Steer{}}
 	for _, r := range snap.Rankings {
-		out.Rankings = append(out.Rankings, v1.Ranking{Family: r.Family.String(), Group: uint32(r.Group), Tiers: r.Tiers,
+		out.Rankings = append(out.Rankings, v1.Ranking{Family: r.Family.String(), Group: uint32(r.Group), Tiers: r.Tiers, Weights: r.Weights,
 			Drop: r.Drop, Routes: r.Routes, Outcome: r.Outcome.String(), Using: r.Using})
 	}
 	for _, st := range snap.Steer {
@@ -152,7 +152,7 @@ func (s server) rankings(*http.Request) (any, error) {
 }
 
 func viewAnswer(a engine.AnswerView) v1.Answer {
-	out := v1.Answer{Steer: a.Steer, Tiers: a.Tiers, Outcome: a.Outcome.String(), Using: a.Using}
+	out := v1.Answer{Steer: a.Steer, Tiers: a.Tiers, Weights: a.Weights, Outcome: a.Outcome.String(), Using: a.Using}
 	if a.Match.IsValid() {
 		out.Match = a.Match.String()
 	}

@@ -26,6 +26,8 @@ type Config struct {
 	API    API
 	// State is the directory of what must outlive the daemon; empty: beside the socket.
 	State string
+	// Observe only counts what is asymmetric, instead of holding connections to their link.
+	Observe bool
 	// Compress leaves IPv4 routes out of the kernel that change nothing. IPv6 is always compressed.
 	Compress bool
 }
@@ -136,6 +138,10 @@ type Steer struct {
 	Limit map[string]uint64
 	// Use lists tiers of paths by their name.
 	Use [][]string
+	// Weights are, beside Use, the share of each path in its tier; nil: equal shares.
+	Weights [][]int
+	// Hard: connections move at once when a better tier is back; otherwise they stay, and new ones take it.
+	Hard bool
 	// Drop: without a living link of Use traffic is dropped; otherwise what BGP says follows behind.
 	Drop bool
 	line int

@@ -15,7 +15,7 @@ import (
 // later are keys of the contract that this version does not act on; a file that has one asks for something it would not
 // get, so it is refused with these words instead of as unknown.
 var later = map[string]bool{
-	"failback": true, "symmetry": true, "listen": true, "neighbors": true,
+	"listen": true, "neighbors": true,
 }
 
 // MaxSize bounds a configuration file.
@@ -99,6 +99,7 @@ func (p *parser) site(v value) {
 		},
 		"state":    func(v value) { c.State, _ = v.scalar("a directory") },
 		"compress": func(v value) { c.Compress = v.bool() },
+		"symmetry": func(v value) { c.Observe = v.word("enforce", "observe") == "observe" },
 	})
 	if len(p.problems) > 0 {
 		return

@@ -41,7 +41,8 @@ func (p *parser) steerRule(item value) Steer {
 			d := uint8(v.number(0, 63, "a DSCP"))
 			s.DSCP = &d
 		},
-		"use": func(v value) { s.Use = tiersOfPaths(v) },
+		"use":      func(v value) { s.Use, s.Weights = tiersOfPaths(v) },
+		"failback": func(v value) { s.Hard = v.word("soft", "hard") == "hard" },
 		"otherwise": func(v value) {
 			s.Drop = v.word("drop", "any") == "drop"
 		},
@@ -73,20 +74,36 @@ func destinations(v value) (to []netip.Prefix, learned []string) {
 	return to, learned
 }
 
-func tiersOfPaths(v value) [][]string {
-	var use [][]string
+// tiersOfPaths reads tiers: a path alone, or a list of those that share one, each by its name or as {NAME: WEIGHT}.
+// weights is nil where no path has one.
+func tiersOfPaths(v value) (use [][]string, weights [][]int) {
+	weighted := false
 	for _, u := range v.list() {
 		if u.n.Kind != yaml.SequenceNode {
-			use = append(use, []string{u.name()})
+			use, weights = append(use, []string{u.name()}), append(weights, nil)
 			continue
 		}
 		var tier []string
+		var shares []int
 		for _, e := range u.list() {
-			tier = append(tier, e.name())
+			if e.n.Kind != yaml.MappingNode {
+				tier, shares = append(tier, e.name()), append(shares, 1)
+				continue
+			}
+			fields := e.mapping("a path with its weight")
+			if len(fields) != 1 {
+				e.fail("want one path with its weight, such as {isp-a: 3}, found %d", len(fields))
+				continue
+			}
+			tier, shares = append(tier, fields[0].key), append(shares, int(fields[0].number(1, 100, "a weight")))
+			weighted = true
 		}
-		use = append(use, tier)
+		use, weights = append(use, tier), append(weights, shares)
 	}
-	return use
+	if !weighted {
+		weights = nil
+	}
+	return use, weights
 }
 
 func protocol(v value) kstate.L4Protocol {

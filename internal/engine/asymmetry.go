@@ -2,22 +2,29 @@ package engine
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"bothways/internal/flow"
+	"bothways/internal/nat"
+	"bothways/internal/policy"
+	"bothways/internal/route"
 )
 
 // tellEvery keeps the journal from filling with one story.
 const tellEvery = time.Minute
 
 func (e *Engine) asymmetric(ev Asymmetric) {
-	pair := [2]string{ev.Connection, ev.Reply}
+	pair := ev.Crossing
 	if last, ok := e.told[pair]; ok && e.now.Sub(last) < tellEvery {
 		return
 	}
 	e.told[pair] = e.now
-	a := ExplainPaths(e.isCircuit(ev.Connection), e.isCircuit(ev.Reply))
-	e.note("asymmetry", ev.Connection, fmt.Sprintf("%d replies came by %s: %s", ev.Packets, ev.Reply, a))
+	came := "came"
+	if ev.Out {
+		came = "left"
+	}
+	e.note("asymmetry", ev.Connection, fmt.Sprintf("%d replies %s by %s: %s", ev.Packets, came, ev.Reply, asymmetryText(e.explain(ev.Crossing))))
 }
 
 func (e *Engine) isCircuit(path string) bool {
@@ -29,12 +36,68 @@ func (e *Engine) isCircuit(path string) bool {
 	return false
 }
 
-// ExplainPaths is the likely cause in one sentence, with its remedy.
-func ExplainPaths(connectionCircuit, replyCircuit bool) string {
-	a := flow.Explain(connectionCircuit, replyCircuit)
+// explain names the likely case of replies that take another path, by what is known of the paths now. With remote addresses
+// it also looks for what the configuration does not accept.
+func (e *Engine) explain(c nat.Crossing, remotes ...netip.Addr) flow.Asymmetry {
+	x := flow.Crossing{Connection: e.isCircuit(c.Connection), Reply: e.isCircuit(c.Reply), Out: c.Out, Draining: e.draining(c.Connection) || e.draining(c.Reply)}
+	for _, a := range remotes {
+		x.Refused = x.Refused || e.refuses(c.Reply, a)
+	}
+	return flow.Explain(x)
+}
+
+// refuses reports whether a path announces an address in a prefix that its accept leaves out.
+func (e *Engine) refuses(path string, a netip.Addr) bool {
+	t := e.tables[at(route.FamilyOf(a))]
+	links := pathLinks(e.links, path)
+	for _, p := range t.table.Covering(netip.PrefixFrom(a, a.BitLen())) {
+		for _, r := range t.table.Entries(p) {
+			if links.Has(r.Link) && r.Reason == policy.NotAccepted {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// asymmetryText is the likely cause in one sentence, with its remedy.
+func asymmetryText(a flow.Asymmetry) string {
 	text := a.Cause + "; " + a.Remedy
 	if a.Case != "" {
 		text = "case " + a.Case + ": " + text
 	}
 	return text
+}
+
+// drainFold is how many times a provider puts its own AS in front of what it announces to drain a link: eight, as it
+// documents.
+const drainFold = 8
+
+// draining reports whether the provider drains a link of a path now.
+func (e *Engine) draining(path string) bool {
+	for _, l := range e.links {
+		if l.Path == path && (l.session[0].draining || l.session[1].draining) {
+			return true
+		}
+	}
+	return false
+}
+
+// hearDraining looks at the paths that a circuit's neighbor announces. It drains a link as a whole, so that the last word
+// counts.
+func (e *Engine) hearDraining(l *link, k SessionKey, updates []route.Update) {
+	s := &l.session[at(k.Family)]
+	was := s.draining
+	for _, u := range updates {
+		if l.path.Provider.Circuit && u.Attrs != nil && len(u.Announced) > 0 {
+			s.draining = u.Attrs.Path.Leading() >= drainFold
+		}
+	}
+	switch {
+	case s.draining == was:
+	case s.draining:
+		e.note("drain", k.String(), fmt.Sprintf("the provider drains this link: its AS stands in front %d times or more", drainFold))
+	default:
+		e.note("drain", k.String(), "the provider no longer drains this link")
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"bothways/internal/config"
 	"bothways/internal/fib"
 	"bothways/internal/kstate"
+	"bothways/internal/nat"
 	"bothways/internal/plan"
 	"bothways/internal/rib"
 	"bothways/internal/route"
@@ -46,7 +47,7 @@ type Engine struct {
 	carriers   map[int]carrierSeen
 	learned    Learned
 	orphans    []route.Link                  // numbers that an earlier daemon gave to interfaces that no link has any more
-	told       map[[2]string]time.Time       // when the journal last spoke of replies by another path
+	told       map[nat.Crossing]time.Time      // when the journal last spoke of replies by another path
 	pins       map[netip.Prefix][]route.Link // what each pin used at the last look
 	failover   []failover
 	proofs     proofs
@@ -98,7 +99,7 @@ const (
 
 // New returns an engine for a configuration. Nothing happens before Run.
 func New(c *config.Config, found Adopted, now Interfaces, deps Deps) *Engine {
-	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}, told: map[[2]string]time.Time{}, carriers: map[int]carrierSeen{}}
+	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}, told: map[nat.Crossing]time.Time{}, carriers: map[int]carrierSeen{}}
 	e.restart.Found = found.Found()
 	e.numbers = numberLinks(allLinks(c), found.Numbers, numberLimit(c))
 	e.learned = found.Learned

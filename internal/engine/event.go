@@ -7,6 +7,7 @@ import (
 	"bothways/internal/config"
 	"bothways/internal/flow"
 	"bothways/internal/kstate"
+	"bothways/internal/nat"
 	"bothways/internal/proof"
 	"bothways/internal/route"
 	"bothways/internal/track"
@@ -114,10 +115,10 @@ type (
 		Why     string
 	}
 
-	// Asymmetric tells that replies came by another path than their connections'.
+	// Asymmetric tells that replies took another path than their connections'.
 	Asymmetric struct {
-		Connection, Reply string // paths
-		Packets           uint64 // since the last time
+		nat.Crossing
+		Packets uint64 // since the last time
 	}
 
 	// Applied tells how far the kernel is.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"bothways/internal/config"
 	"bothways/internal/fib"
 	"bothways/internal/flow"
 	"bothways/internal/kstate"
@@ -45,21 +46,40 @@ func (e *Engine) noteMoves() {
 	}
 }
 
-// noteLostRoutes has the connections of links looked at that no longer reach what they did.
+// noteLostRoutes has the connections of links looked at that no longer reach what they did; and of links that others may be
+// better than now, where a rule lets connections follow at once.
 func (e *Engine) noteLostRoutes(t *family) {
+	var lost, gained route.LinkSet
 	for _, c := range t.changes {
 		n := c.Route.Table - kstate.Table
-		if !c.Delete || n == 0 || n > kstate.MaxLinks {
-			continue
+		switch {
+		case n == 0 || n > kstate.MaxLinks:
+		case c.Delete:
+			lost.Add(route.Link(n))
+		default:
+			gained.Add(route.Link(n))
 		}
-		for _, l := range e.links {
-			key := dueKey{"sweep", SessionKey{l.FullName(), t.f}}
-			if _, waits := e.due[key]; l.number == route.Link(n) && !waits {
-				e.at(key, sweepPause)
-			}
+	}
+	for _, s := range e.cfg.Steer {
+		var used route.LinkSet
+		for _, name := range slices.Concat(s.Use...) {
+			used = used.Union(pathLinks(e.links, name))
+		}
+		if follows(s) && used.Minus(gained) != used {
+			lost = lost.Union(used)
+		}
+	}
+	for _, l := range e.links {
+		key := dueKey{"sweep", SessionKey{l.FullName(), t.f}}
+		if _, waits := e.due[key]; lost.Has(l.number) && !waits {
+			e.at(key, sweepPause)
 		}
 	}
 }
+
+// follows reports whether connections under a rule follow it at once, other than pins by the destination alone, which are
+// looked at by their own addresses.
+func follows(s config.Steer) bool { return s.Hard || !s.Sticky && (!s.Pin() || s.Selective()) }
 
 // notePins has connections looked at that do not stick, when what their rule uses has changed: of pins by their own
 // address, of other such rules at each change of links.
@@ -91,7 +111,7 @@ func (e *Engine) notePins() {
 // noteLoose has the connections of rules looked at that do not stick, on whichever link of the rule they are.
 func (e *Engine) noteLoose(t *family) {
 	for _, s := range e.cfg.Steer {
-		if s.Sticky || s.Pin() && !s.Selective() {
+		if !follows(s) {
 			continue
 		}
 		for _, name := range slices.Concat(s.Use...) {
@@ -152,7 +172,7 @@ func (e *Engine) judgeFlows(ev FlowsListed) {
 		_, rank, _ := t.table.Lookup(dst)
 		pinned, ruled, using := false, false, t.fib.Lookup(dst, s).Now.Links
 		if i := slices.IndexFunc(rules, func(r *flow.Rule) bool { return r != nil && r.Matches(f) }); i >= 0 {
-			pinned = !e.cfg.Steer[i].Sticky
+			pinned = !e.cfg.Steer[i].Sticky || e.cfg.Steer[i].Hard
 			if ruled = e.cfg.Steer[i].Selective(); ruled {
 				using = t.fib.LookupSteered(i, dst, s).Now.Links
 			}

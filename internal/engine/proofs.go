@@ -223,14 +223,25 @@ func (e *Engine) proved(ev Proved) {
 
 // proofText says what was found, with the likely cause.
 func (e *Engine) proofText(s proof.Subject) string {
-	st, l := e.proofs.states[s], e.linkNamed(s.Link)
+	st := e.proofs.states[s]
 	switch st.Verdict {
 	case proof.Other:
-		return st.String() + ": " + ExplainPaths(e.isCircuit(l.Path), e.isCircuit(st.Last.Path))
+		return st.String() + ": " + asymmetryText(e.proofCase(s))
 	case proof.None:
 		return st.String() + ": " + e.silence(s)
 	}
 	return st.String()
+}
+
+// proofCase names the likely case of a reply by another path.
+func (e *Engine) proofCase(s proof.Subject) flow.Asymmetry {
+	st, l := e.proofs.states[s], e.linkNamed(s.Link)
+	c := nat.Crossing{Connection: l.Path, Reply: st.Last.Path}
+	// What is asked as a published address stands for a request from outside, whose answer the proof is the other way round.
+	if e.proofs.kinds[s] == ProvenPublished && e.isCircuit(c.Reply) {
+		c.Out = true
+	}
+	return e.explain(c, st.Last.Target.Address)
 }
 
 // silence says what no reply means, by the yardstick of the link's own address.
@@ -306,7 +317,7 @@ func (e *Engine) viewProofs() []ProofView {
 		case st.Verdict == proof.Unknown && len(e.proofTargets(l, f)) == 0:
 			v.Text = "nobody to ask: set prove.targets"
 		case st.Verdict == proof.Other:
-			v.Case = flow.Explain(e.isCircuit(l.Path), e.isCircuit(st.Last.Path)).Case
+			v.Case = e.proofCase(s).Case
 		}
 		out = append(out, v)
 	}

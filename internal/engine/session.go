@@ -50,7 +50,7 @@ func (e *Engine) sessionDown(ev SessionDown) {
 	if l == nil {
 		return
 	}
-	s.up, s.complete, s.refreshing, s.level = false, false, false, policy.LimitFine
+	s.up, s.complete, s.refreshing, s.draining, s.level = false, false, false, false, policy.LimitFine
 	delete(e.due, dueKey{"refresh", ev.Key})
 	delete(e.due, dueKey{"quiet", ev.Key})
 	if ev.Stale {
@@ -87,6 +87,7 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 		}
 	}
 	e.changed = true
+	e.hearDraining(l, ev.Key, ev.Updates)
 	e.hearOn(ev.Key, s)
 	if s.complete {
 		e.hearLearned(l)

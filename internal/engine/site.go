@@ -37,6 +37,7 @@ type sessionState struct {
 	stale      bool
 	level      policy.LimitLevel
 	refreshing bool
+	draining   bool // by the provider, with a longer path
 }
 
 func at(f route.Family) int { return int(f - route.IPv4) }
@@ -161,7 +162,7 @@ func (l *link) params(f route.Family, routerID netip.Addr) rib.LinkParams {
 func fibParams(c *config.Config, links []*link, learned Learned, f route.Family, inside []fib.InsideRoute) fib.Params {
 	p := fib.Params{Compress: c.Compress, Inside: inside}
 	for _, s := range c.Steer {
-		fs := fib.Steer{Name: s.Name, Drop: s.Drop, Own: s.Selective(), All: len(s.To)+len(s.Learned) == 0}
+		fs := fib.Steer{Name: s.Name, Weights: s.Weights, Drop: s.Drop, Own: s.Selective(), All: len(s.To)+len(s.Learned) == 0}
 		for _, to := range destinations(s, learned) {
 			if route.FamilyOf(to.Addr()) == f {
 				fs.To = append(fs.To, to)
@@ -215,7 +216,7 @@ func insideHops(c *config.Config, interfaces []kstate.Interface, f route.Family)
 
 // natParams translates the configuration for the nftables table.
 func natParams(c *config.Config, links []*link, learned Learned) nat.Params {
-	p := nat.Params{Mask: c.Mark, Inside: c.Inside.Interfaces, Networks: c.Inside.Networks}
+	p := nat.Params{Mask: c.Mark, Observe: c.Observe, Inside: c.Inside.Interfaces, Networks: c.Inside.Networks}
 	for _, l := range links {
 		n := nat.Link{Number: l.number, Name: l.FullName(), Interface: l.Interface, Entries: l.path.NAT, Publish: l.path.Publish}
 		for _, f := range route.Families() {

@@ -78,6 +78,7 @@ type RankingView struct {
 	Family  route.Family
 	Group   kstate.NexthopID
 	Tiers   [][]string
+	Weights map[string]int // of links that share a tier unequally
 	Drop    bool
 	Routes  int
 	Outcome rib.Outcome
@@ -97,6 +98,7 @@ type AnswerView struct {
 	Match   netip.Prefix // invalid: nothing matches
 	Steer   string
 	Tiers   [][]string
+	Weights map[string]int // of links that share a tier unequally
 	Outcome rib.Outcome
 	Using   []string
 }
@@ -120,7 +122,7 @@ func (e *Engine) publish() {
 		for _, u := range t.fib.InUse() {
 			now := rib.Resolve(u.Ranking, state.Dead, state.Drained)
 			s.Rankings = append(s.Rankings, RankingView{
-				Family: t.f, Group: u.ID, Tiers: e.tierNames(u.Ranking), Drop: u.Ranking.Drop, Routes: u.Routes,
+				Family: t.f, Group: u.ID, Tiers: e.tierNames(u.Ranking), Weights: e.weights(u.Ranking), Drop: u.Ranking.Drop, Routes: u.Routes,
 				Outcome: now.Outcome, Using: e.names(now.Links),
 			})
 		}
@@ -170,6 +172,21 @@ func (e *Engine) tierNames(r rib.Ranking) [][]string {
 	return out
 }
 
+func (e *Engine) weights(r rib.Ranking) map[string]int {
+	var out map[string]int
+	for _, t := range r.Tiers {
+		for _, l := range t {
+			if w := r.Weight(l); w != 1 {
+				if out == nil {
+					out = map[string]int{}
+				}
+				out[e.names([]route.Link{l})[0]] = w
+			}
+		}
+	}
+	return out
+}
+
 func (e *Engine) answer(dst netip.Prefix) AnswerView {
 	t := e.tables[at(route.FamilyOf(dst.Addr()))]
 	a := t.fib.Lookup(dst, e.state(t))
@@ -177,7 +194,7 @@ func (e *Engine) answer(dst netip.Prefix) AnswerView {
 }
 
 func viewAnswer(e *Engine, a fib.Answer) AnswerView {
-	return AnswerView{Match: a.Prefix, Steer: a.Steer, Tiers: e.tierNames(a.Ranking), Outcome: a.Now.Outcome, Using: e.names(a.Now.Links)}
+	return AnswerView{Match: a.Prefix, Steer: a.Steer, Tiers: e.tierNames(a.Ranking), Weights: e.weights(a.Ranking), Outcome: a.Now.Outcome, Using: e.names(a.Now.Links)}
 }
 
 func (e *Engine) viewSteer() []SteerView {

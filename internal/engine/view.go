@@ -3,6 +3,8 @@ package engine
 import (
 	"net/netip"
 
+	"bothways/internal/flow"
+	"bothways/internal/nat"
 	"bothways/internal/policy"
 	"bothways/internal/rib"
 	"bothways/internal/route"
@@ -30,6 +32,9 @@ func (v *View) Match(a netip.Addr) netip.Prefix {
 	}
 	return p
 }
+
+// Explain names the likely case of replies that take another path than their connections to these addresses.
+func (v *View) Explain(c nat.Crossing, remotes []netip.Addr) flow.Asymmetry { return v.e.explain(c, remotes...) }
 
 // RouteFilter says which routes are wanted.
 type RouteFilter struct {

@@ -289,7 +289,7 @@ func (f *FIB) tiers(v *view, p netip.Prefix, s State, put putRoute) {
 		put(v.table, p, kstate.MetricRanking, kstate.Unicast, 0, rank)
 	}
 	for i, tier := range fallbacks(r, s) {
-		put(v.table, p, kstate.MetricTier+uint32(i), kstate.Unicast, 0, rs.Intern(rib.Ranking{Tiers: [][]route.Link{tier}}))
+		put(v.table, p, kstate.MetricTier+uint32(i), kstate.Unicast, 0, rs.Intern(rib.Ranking{Tiers: [][]route.Link{tier}, Weights: r.Weights}))
 	}
 	if r.Drop {
 		put(v.table, p, kstate.MetricEnd, kstate.Blackhole, 0, 0)

@@ -256,3 +256,30 @@ func TestRules(t *testing.T) {
 		"rule priority 10900 lookup 254 suppress_prefixlength 0 proto 98",
 		"rule priority 10901 lookup 9800 proto 98")
 }
+
+// TestWeights has a path's weight be shared by its links.
+func TestWeights(t *testing.T) {
+	set := route.NewLinkSet
+	r := rib.Ranking{Tiers: [][]route.Link{{1, 2}, {3}, {4}}}
+	rows := []struct {
+		name    string
+		use     [][]route.LinkSet
+		weights [][]int
+		want    map[route.Link]int
+	}{
+		{"none", [][]route.LinkSet{{set(1, 2), set(3)}}, nil, map[route.Link]int{1: 1, 2: 1, 3: 1}},
+		{"single links", [][]route.LinkSet{{set(3), set(4)}}, [][]int{{3, 1}}, map[route.Link]int{3: 3, 4: 1}},
+		{"a path of two links against one of one", [][]route.LinkSet{{set(1, 2), set(3)}}, [][]int{{1, 1}}, map[route.Link]int{1: 1, 2: 1, 3: 2}},
+		{"the same, three to one", [][]route.LinkSet{{set(1, 2), set(3)}}, [][]int{{3, 1}}, map[route.Link]int{1: 3, 2: 3, 3: 2}},
+		{"another tier has none", [][]route.LinkSet{{set(1, 2)}, {set(3), set(4)}}, [][]int{nil, {2, 1}}, map[route.Link]int{1: 1, 2: 1, 3: 2, 4: 1}},
+	}
+	for _, row := range rows {
+		s := Steer{Use: row.use, Weights: row.weights}
+		got := s.Apply(r)
+		for l, w := range row.want {
+			if got.Weight(l) != w {
+				t.Errorf("%s: link %d has weight %d, want %d", row.name, l, got.Weight(l), w)
+			}
+		}
+	}
+}

@@ -78,6 +78,13 @@ func contentHash(r rib.Ranking) uint32 {
 	if r.Drop {
 		h.Write([]byte{0})
 	}
+	for _, t := range r.Tiers {
+		for _, l := range t {
+			if w := r.Weight(l); w != 1 {
+				h.Write([]byte{0, byte(l), byte(w)})
+			}
+		}
+	}
 	return h.Sum32()
 }
 
@@ -112,7 +119,7 @@ func (g *groups) objects(s State) []kstate.Nexthop {
 		}
 		n := kstate.Nexthop{ID: have.id, Family: g.family}
 		for _, l := range links {
-			n.Members = append(n.Members, kstate.Member{ID: NexthopOf(l, g.family), Weight: 1})
+			n.Members = append(n.Members, kstate.Member{ID: NexthopOf(l, g.family), Weight: g.rankings.Get(r).Weight(l)})
 		}
 		out = append(out, n)
 	}

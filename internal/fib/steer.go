@@ -17,6 +17,8 @@ type Steer struct {
 	All bool
 	// Use are the tiers: each is a list of paths, each path the set of its links.
 	Use [][]route.LinkSet
+	// Weights are, beside Use, the share of each path in its tier; nil: equally.
+	Weights [][]int
 	// Drop: without a living link traffic is dropped. Otherwise what is not named follows behind in its own order.
 	Drop bool
 }
@@ -27,8 +29,9 @@ type Steer struct {
 func (s *Steer) Apply(r rib.Ranking) rib.Ranking {
 	out := rib.Ranking{Drop: s.Drop}
 	var named route.LinkSet
-	for _, paths := range s.Use {
+	for i, paths := range s.Use {
 		for _, t := range together(r, paths) {
+			s.share(&out, i, t)
 			out.Tiers = append(out.Tiers, t)
 			for _, l := range t {
 				named.Add(l)
@@ -44,6 +47,35 @@ func (s *Steer) Apply(r rib.Ranking) rib.Ranking {
 		}
 	}
 	return out
+}
+
+// share gives the links of a tier their part of their path's weight. A path's links share it equally.
+func (s *Steer) share(r *rib.Ranking, i int, tier []route.Link) {
+	if len(s.Weights) == 0 || len(s.Weights[i]) == 0 {
+		return
+	}
+	links := func(path route.LinkSet) int { return len(keep(tier, path.Has)) }
+	common := 1
+	for _, path := range s.Use[i] {
+		if n := links(path); n > 0 {
+			common = common / gcd(common, n) * n
+		}
+	}
+	for j, path := range s.Use[i] {
+		for _, l := range keep(tier, path.Has) {
+			if r.Weights == nil {
+				r.Weights = map[route.Link]uint8{}
+			}
+			r.Weights[l] = uint8(min(s.Weights[i][j]*common/links(path), 255))
+		}
+	}
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 func together(r rib.Ranking, paths []route.LinkSet) [][]route.Link {

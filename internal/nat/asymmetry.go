@@ -16,25 +16,44 @@ const (
 	maxAsymmetryPaths = 16
 )
 
-// AsymmetryName is the counter of replies on path reply to connections of path connection. The path names hold no slash.
-func AsymmetryName(connection, reply string) string { return "asymmetry/" + connection + "/" + reply }
+// Crossing names replies that take another path than their connection's. The names of paths hold no slash.
+type Crossing struct {
+	Connection, Reply string // paths
+	// Out: the connection was opened from outside, and the site's own replies leave by the other path.
+	Out bool
+}
 
-// ParseAsymmetry is the reverse of AsymmetryName.
-func ParseAsymmetry(name string) (connection, reply string, ok bool) {
-	rest, ok := strings.CutPrefix(name, "asymmetry/")
-	if !ok {
-		return "", "", false
+const (
+	crossingIn  = "asymmetry/"
+	crossingOut = "asymmetry_out/"
+)
+
+// Counter is the name of the counter of such replies.
+func (c Crossing) Counter() string {
+	if c.Out {
+		return crossingOut + c.Connection + "/" + c.Reply
 	}
-	return strings.Cut(rest, "/")
+	return crossingIn + c.Connection + "/" + c.Reply
 }
 
-// AsymmetrySet is the set of the remote addresses of such replies in a family.
-func AsymmetrySet(connection, reply string, f route.Family) string {
-	return AsymmetryName(connection, reply) + "/" + f.String()
+// ParseCrossing is the reverse of Counter.
+func ParseCrossing(name string) (c Crossing, ok bool) {
+	rest, ok := strings.CutPrefix(name, crossingIn)
+	if !ok {
+		if rest, ok = strings.CutPrefix(name, crossingOut); !ok {
+			return c, false
+		}
+		c.Out = true
+	}
+	c.Connection, c.Reply, ok = strings.Cut(rest, "/")
+	return c, ok
 }
 
-// pathPairs are the pairs of different paths, in order.
-func (b *builder) pathPairs() [][2]string {
+// Set is the set of the remote addresses of such replies in a family.
+func (c Crossing) Set(f route.Family) string { return c.Counter() + "/" + f.String() }
+
+// crossings are those of each two different paths, in order.
+func (b *builder) crossings() []Crossing {
 	var names []string
 	for _, l := range b.p.Links {
 		if len(names) == 0 || names[len(names)-1] != l.Path() {
@@ -44,11 +63,11 @@ func (b *builder) pathPairs() [][2]string {
 	if len(names) > maxAsymmetryPaths {
 		return nil
 	}
-	var out [][2]string
+	var out []Crossing
 	for _, x := range names {
 		for _, y := range names {
 			if x != y {
-				out = append(out, [2]string{x, y})
+				out = append(out, Crossing{x, y, false}, Crossing{x, y, true})
 			}
 		}
 	}
@@ -58,14 +77,14 @@ func (b *builder) pathPairs() [][2]string {
 // asymmetrySets and asymmetryChains count, and keep for a while, what comes back by another path. A provider may answer on
 // the circuit's other link: only paths are compared. ICMP errors are related packets, and no replies.
 func (b *builder) asymmetrySets() (counters []string, sets []kstate.NftSet) {
-	for _, p := range b.pathPairs() {
-		counters = append(counters, AsymmetryName(p[0], p[1]))
+	for _, c := range b.crossings() {
+		counters = append(counters, c.Counter())
 		for _, f := range route.Families() {
 			typ := kstate.IPv4Addr
 			if f == route.IPv6 {
 				typ = kstate.IPv6Addr
 			}
-			sets = append(sets, kstate.NftSet{Name: AsymmetrySet(p[0], p[1], f), Type: typ, Dynamic: true, Timeout: asymmetryTimeout, Size: asymmetrySize})
+			sets = append(sets, kstate.NftSet{Name: c.Set(f), Type: typ, Dynamic: true, Timeout: asymmetryTimeout, Size: asymmetrySize})
 		}
 	}
 	return counters, sets
@@ -73,11 +92,15 @@ func (b *builder) asymmetrySets() (counters []string, sets []kstate.NftSet) {
 
 func (b *builder) asymmetryChains() []kstate.NftChain {
 	var out []kstate.NftChain
-	for _, p := range b.pathPairs() {
-		c := kstate.NftChain{Name: AsymmetryName(p[0], p[1])}
+	for _, x := range b.crossings() {
+		c := kstate.NftChain{Name: x.Counter()}
 		c.Rules = append(c.Rules, rule(kstate.Count{Name: c.Name}))
+		remote := kstate.Source
+		if x.Out {
+			remote = kstate.Destination
+		}
 		for _, f := range route.Families() {
-			c.Rules = append(c.Rules, rule(kstate.MatchFamily{Family: f}, kstate.AddToSet{Set: AsymmetrySet(p[0], p[1], f), Family: f, End: kstate.Source}))
+			c.Rules = append(c.Rules, rule(kstate.MatchFamily{Family: f}, kstate.AddToSet{Set: x.Set(f), Family: f, End: remote}))
 		}
 		out = append(out, c)
 	}
@@ -86,17 +109,33 @@ func (b *builder) asymmetryChains() []kstate.NftChain {
 
 // asymmetry sends replies that came by link l, to connections of another path, to the chain of the two paths.
 func (b *builder) asymmetry(l Link) []kstate.NftRule {
-	if len(b.pathPairs()) == 0 {
-		return nil
-	}
-	v := kstate.VerdictByMark{Of: kstate.ConnMark, Mask: b.p.Mask}
-	for _, o := range b.p.Links {
-		if o.Path() != l.Path() {
-			v.Elements = append(v.Elements, kstate.VerdictElement{Mark: b.mark(o.Number), Verdict: kstate.GotoChain(AsymmetryName(o.Path(), l.Path()))})
-		}
-	}
-	if len(v.Elements) == 0 {
+	v, ok := b.byPath(l, false)
+	if !ok {
 		return nil
 	}
 	return []kstate.NftRule{rule(kstate.MatchState{States: kstate.StateEstablished}, kstate.MatchReply{}, v)}
+}
+
+// strayed sends replies that leave by link l, to connections that came by another path, to the chain of the two paths. Their
+// way is not changed here: where it could be right, the mark made it so.
+func (b *builder) strayed(l Link) []kstate.NftRule {
+	v, ok := b.byPath(l, true)
+	if !ok {
+		return nil
+	}
+	return []kstate.NftRule{rule(v)}
+}
+
+// byPath leads from the mark of a connection of another path to the chain of the two paths.
+func (b *builder) byPath(l Link, out bool) (v kstate.VerdictByMark, ok bool) {
+	if len(b.crossings()) == 0 {
+		return v, false
+	}
+	v = kstate.VerdictByMark{Of: kstate.ConnMark, Mask: b.p.Mask}
+	for _, o := range b.p.Links {
+		if o.Path() != l.Path() {
+			v.Elements = append(v.Elements, kstate.VerdictElement{Mark: b.mark(o.Number), Verdict: kstate.GotoChain(Crossing{o.Path(), l.Path(), out}.Counter())})
+		}
+	}
+	return v, len(v.Elements) > 0
 }

@@ -17,6 +17,8 @@ type Params struct {
 	Inside   []string       // interfaces
 	Networks []netip.Prefix // inside
 	Steer    []Steer        // in the order of the file: the first that matches counts
+	// Observe counts what is asymmetric, and holds nothing to the link of its connection.
+	Observe bool
 }
 
 // Link is a link as the table sees it.
@@ -149,16 +151,15 @@ func (b *builder) marks() []kstate.NftChain {
 	mask := b.p.Mask
 	in := kstate.NftChain{Name: "mark_in", Hook: kstate.Prerouting, Type: kstate.FilterChain, Priority: priorityMangle,
 		Rules: []kstate.NftRule{b.dispatch(kstate.In, "in")}}
-	restore := b.restore()
 	in.Rules = append(in.Rules, rule(kstate.MatchInterface{Direction: kstate.In, Not: true, Set: "inside"}, kstate.Verdict{Kind: kstate.Return}))
 	if steer := b.steer(); len(steer) > 0 {
 		// What answers a connection from outside goes the way that it came, whatever a rule says.
-		in.Rules = append(in.Rules, rule(kstate.MatchReply{}, restore))
+		in.Rules = append(in.Rules, b.restore(kstate.MatchReply{})...)
 		in.Rules = append(in.Rules, steer...)
 	}
-	in.Rules = append(in.Rules, rule(restore))
+	in.Rules = append(in.Rules, b.restore()...)
 	local := kstate.NftChain{Name: "mark_local", Hook: kstate.Output, Type: kstate.RouteChain, Priority: priorityMangle,
-		Rules: []kstate.NftRule{rule(kstate.MatchReply{}, restore)}}
+		Rules: b.restore(kstate.MatchReply{})}
 	out := kstate.NftChain{Name: "mark_out", Hook: kstate.Postrouting, Type: kstate.FilterChain, Priority: priorityMangle,
 		Rules: []kstate.NftRule{b.dispatch(kstate.Out, "out")}}
 	// A chain must exist before a rule names it, so those that are jumped to come first.
@@ -171,6 +172,7 @@ func (b *builder) marks() []kstate.NftChain {
 				rule(kstate.MatchState{States: kstate.StateNew}, kstate.MatchMark{Of: kstate.ConnMark, Mask: mask}, set).WithComment("%s", l.Name)},
 				b.asymmetry(l)...)},
 			kstate.NftChain{Name: chain("claim", l), Rules: append(b.unclaimed(l), rule(set).WithComment("%s", l.Name))},
+			kstate.NftChain{Name: chain("strayed", l), Rules: b.strayed(l)},
 			kstate.NftChain{Name: chain("out", l), Rules: b.claims(l)},
 			kstate.NftChain{Name: chain("restore", l), Rules: []kstate.NftRule{
 				rule(kstate.SetMark{Of: kstate.PacketMark, Mask: mask, Value: m}).WithComment("%s", l.Name)}})
@@ -179,20 +181,23 @@ func (b *builder) marks() []kstate.NftChain {
 	return append(chains, in, local, out)
 }
 
-// restore gives a packet the mark of its connection's link.
-func (b *builder) restore() kstate.VerdictByMark {
+// restore gives packets that parts match the mark of their connection's link; where that is only observed it is no rule.
+func (b *builder) restore(parts ...kstate.Part) []kstate.NftRule {
+	if b.p.Observe {
+		return nil
+	}
 	v := kstate.VerdictByMark{Of: kstate.ConnMark, Mask: b.p.Mask}
 	for _, l := range b.p.Links {
 		v.Elements = append(v.Elements, kstate.VerdictElement{Mark: b.mark(l.Number), Verdict: kstate.GotoChain(chain("restore", l))})
 	}
-	return v
+	return []kstate.NftRule{rule(append(parts, v)...)}
 }
 
 // claims gives a connection that was opened from inside the mark of the link that it leaves by: a new one, and one of a
 // link that translates alike, whose address goes on being right. Any other keeps its mark: its address belongs to that
 // link, and by the mark it is found and cut.
 func (b *builder) claims(l Link) []kstate.NftRule {
-	var rules []kstate.NftRule
+	rules := []kstate.NftRule{rule(kstate.MatchReply{}, kstate.GotoChain(chain("strayed", l)))}
 	for _, f := range route.Families() {
 		v := kstate.VerdictByMark{Of: kstate.ConnMark, Mask: b.p.Mask}
 		v.Elements = append(v.Elements, kstate.VerdictElement{Verdict: kstate.GotoChain(chain("claim", l))})
@@ -202,7 +207,7 @@ func (b *builder) claims(l Link) []kstate.NftRule {
 				v.Elements = append(v.Elements, kstate.VerdictElement{Mark: b.mark(o.Number), Verdict: kstate.GotoChain(chain("claim", l))})
 			}
 		}
-		rules = append(rules, rule(kstate.MatchFamily{Family: f}, kstate.MatchReply{Original: true}, v))
+		rules = append(rules, rule(kstate.MatchFamily{Family: f}, v))
 	}
 	return rules
 }

@@ -147,7 +147,9 @@ func (b *builder) steerChains() []kstate.NftChain {
 	for i, s := range b.steered() {
 		c := kstate.NftChain{Name: steerName(i)}
 		if s.Sticky {
-			c.Rules = append(c.Rules, rule(b.restore()).WithComment("%s", s.Name))
+			for _, r := range b.restore() {
+				c.Rules = append(c.Rules, r.WithComment("%s", s.Name))
+			}
 		}
 		if s.Mark != 0 {
 			c.Rules = append(c.Rules, rule(kstate.SetMark{Of: kstate.PacketMark, Mask: b.p.Mask, Value: s.Mark}).WithComment("%s", s.Name))

@@ -176,3 +176,23 @@ func TestLimitKeepsTheFirst(t *testing.T) {
 		t.Errorf("again: %d beyond, %d kept, want 6 and 4", beyond, table.Counts(1).Received)
 	}
 }
+
+func TestWeightsMakeAnotherRanking(t *testing.T) {
+	rs := NewRankings()
+	tiers := [][]route.Link{{3, 1}, {2}}
+	plain := rs.Intern(Ranking{Tiers: tiers})
+	same := rs.Intern(Ranking{Tiers: tiers, Weights: map[route.Link]uint8{1: 1, 2: 7}})
+	if same != plain {
+		t.Error("a weight of a link that is alone in its tier makes another ranking")
+	}
+	weighted := rs.Intern(Ranking{Tiers: tiers, Weights: map[route.Link]uint8{1: 1, 3: 2}})
+	again := rs.Intern(Ranking{Tiers: [][]route.Link{{1, 3}, {2}}, Weights: map[route.Link]uint8{3: 2}})
+	drop := rs.Intern(Ranking{Tiers: tiers, Drop: true, Weights: map[route.Link]uint8{3: 2}})
+	if weighted == plain || weighted != again || drop == weighted || drop == rs.Intern(Ranking{Tiers: tiers, Drop: true}) {
+		t.Errorf("plain %d, weighted %d, the same again %d, with drop %d", plain, weighted, again, drop)
+	}
+	r := rs.Get(weighted)
+	if r.Weight(1) != 1 || r.Weight(3) != 2 || r.Weight(2) != 1 || rs.Get(drop).Drop != true || !rs.Links(weighted).Has(3) {
+		t.Errorf("%+v", r)
+	}
+}

@@ -12,6 +12,8 @@ type RankingID uint32
 // Ranking is the ordered tiers of links that traffic uses, first living tier first. It is immutable.
 type Ranking struct {
 	Tiers [][]route.Link
+	// Weights share a tier among its links; nil: equally. A link that is not named has 1.
+	Weights map[route.Link]uint8
 	// Drop says that traffic is dropped when no link lives, instead of acting as if all did.
 	Drop bool
 }
@@ -26,6 +28,9 @@ func (r Ranking) Links() route.LinkSet {
 	}
 	return s
 }
+
+// Weight is the link's share of its tier beside the others' shares.
+func (r Ranking) Weight(l route.Link) int { return max(int(r.Weights[l]), 1) }
 
 // Rankings interns the rankings of one address family. It has one owner.
 type Rankings struct {
@@ -65,7 +70,56 @@ func (rs *Rankings) Intern(r Ranking) RankingID {
 		b = append(b, 0)
 	}
 	rs.buf = b
+	if w := weights(r); len(w) > 0 {
+		return rs.internWeighted(b, w, r)
+	}
 	return rs.internKey(b)
+}
+
+// weights are those of the ranking's links in their order; nil where every tier is shared equally. A link alone in its tier
+// has 1.
+func weights(r Ranking) []byte {
+	if r.Weights == nil {
+		return nil
+	}
+	var out []byte
+	unequal := false
+	for _, t := range r.Tiers {
+		for _, l := range slices.Sorted(slices.Values(t)) {
+			w := r.Weight(l)
+			if len(t) == 1 {
+				w = 1
+			}
+			out = append(out, byte(w))
+			unequal = unequal || w != 1
+		}
+	}
+	if !unequal {
+		return nil
+	}
+	return out
+}
+
+// internWeighted interns a ranking with weights: its key has them behind three zeros, which no other key has.
+func (rs *Rankings) internWeighted(plain, w []byte, r Ranking) RankingID {
+	key := string(plain) + "\x00\x00" + string(w)
+	if id, ok := rs.byKey[key]; ok {
+		return id
+	}
+	same := rs.list[rs.internKey(plain)]
+	own := Ranking{Tiers: same.Tiers, Drop: r.Drop, Weights: map[route.Link]uint8{}}
+	i := 0
+	for _, t := range own.Tiers {
+		for _, l := range t {
+			own.Weights[l] = w[i]
+			i++
+		}
+	}
+	id := RankingID(len(rs.list))
+	rs.byKey[key] = id
+	rs.list = append(rs.list, own)
+	rs.sets = append(rs.sets, own.Links())
+	return id
 }
 
 // endTier closes the tier of the last n links of a key: sorted, with a zero behind.

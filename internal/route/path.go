@@ -56,6 +56,22 @@ func (p ASPath) First() (uint32, bool) {
 	return p[0].ASNs[0], true
 }
 
+// Leading is how many times the first AS stands at the beginning.
+func (p ASPath) Leading() int {
+	first, ok := p.First()
+	if !ok {
+		return 0
+	}
+	n := 0
+	for _, a := range p[0].ASNs {
+		if a != first {
+			break
+		}
+		n++
+	}
+	return n
+}
+
 // Contains reports whether asn stands anywhere in the path.
 func (p ASPath) Contains(asn uint32) bool {
 	for _, s := range p {

@@ -88,22 +88,25 @@ type Routes struct {
 
 // Answer is what a destination is sent by.
 type Answer struct {
-	Match   string     `json:"match,omitempty"`
-	Steer   string     `json:"steer,omitempty"`
-	Tiers   [][]string `json:"tiers"`
-	Outcome string     `json:"outcome"`
-	Using   []string   `json:"using"`
+	Match string     `json:"match,omitempty"`
+	Steer string     `json:"steer,omitempty"`
+	Tiers [][]string `json:"tiers"`
+	// Weights are those of links that share a tier unequally.
+	Weights map[string]int `json:"weights,omitempty"`
+	Outcome string         `json:"outcome"`
+	Using   []string       `json:"using"`
 }
 
 // Ranking is a ranking in use.
 type Ranking struct {
-	Family  string     `json:"family"`
-	Group   uint32     `json:"group"` // id of the kernel's nexthop group
-	Tiers   [][]string `json:"tiers"`
-	Drop    bool       `json:"drop,omitempty"`
-	Routes  int        `json:"routes"` // kernel routes on it
-	Outcome string     `json:"outcome"`
-	Using   []string   `json:"using"`
+	Family  string         `json:"family"`
+	Group   uint32         `json:"group"` // id of the kernel's nexthop group
+	Tiers   [][]string     `json:"tiers"`
+	Weights map[string]int `json:"weights,omitempty"`
+	Drop    bool           `json:"drop,omitempty"`
+	Routes  int            `json:"routes"` // kernel routes on it
+	Outcome string         `json:"outcome"`
+	Using   []string       `json:"using"`
 }
 
 // Steer is a destination of a steer rule.
@@ -209,11 +212,12 @@ type Asymmetry struct {
 	OneWay []OneWay        `json:"one_way"`
 }
 
-// AsymmetryPair counts replies on one path to connections of another, with some of the remote addresses of the last ten
+// AsymmetryPair counts replies by one path to connections of another, with some of the remote addresses of the last ten
 // minutes and what is probably wrong.
 type AsymmetryPair struct {
 	Connection string   `json:"connection"`
 	Reply      string   `json:"reply"`
+	Direction  string   `json:"direction"` // of the reply: in, to the site; out, from a host that is published
 	Packets    uint64   `json:"packets"`
 	Bytes      uint64   `json:"bytes"`
 	Remotes    []string `json:"remotes"`
