@@ -180,13 +180,13 @@ func statusTable(s v1.Status) []table.Table {
 }
 
 func asymmetryTable(a v1.Asymmetry) []table.Table {
-	t := table.Table{Head: []string{"CONNECTION BY", "REPLIES", "BY", "PACKETS", "CASE", "PROBABLY", "REMEDY", "WITH"}}
+	t := table.Table{Head: []string{"OF", "WHAT", "BY", "PACKETS", "CASE", "PROBABLY", "REMEDY", "WITH"}}
 	for _, p := range a.Pairs {
 		with := p.Remotes
 		if len(with) > 3 {
 			with = append(slices.Clone(with[:3]), fmt.Sprintf("and %d more", len(p.Remotes)-3))
 		}
-		t.Add(table.Text(p.Connection), table.Text(map[string]string{"in": "come", "out": "leave"}[p.Direction]), table.Text(p.Reply), table.Number(fmt.Sprint(p.Packets)).Toned(table.Bad), table.Text(p.Case),
+		t.Add(table.Text(p.Connection), table.Text(p.Kind), table.Text(p.Reply), table.Number(fmt.Sprint(p.Packets)).Toned(table.Bad), table.Text(p.Case),
 			table.Text(p.Cause), table.Text(p.Remedy), table.Text(strings.Join(with, " ")))
 	}
 	o := table.Table{Head: []string{"PATH", "DESTINATION", "NEVER ANSWERED", "OF"}}

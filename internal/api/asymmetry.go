@@ -8,6 +8,7 @@ import (
 
 	v1 "bothways/internal/api/v1"
 	"bothways/internal/engine"
+	"bothways/internal/flow"
 	"bothways/internal/nat"
 	"bothways/internal/proof"
 	"bothways/internal/route"
@@ -25,10 +26,7 @@ func (s server) asymmetry(r *http.Request) (any, error) {
 		if !ok || c.Packets == 0 {
 			continue
 		}
-		pair := v1.AsymmetryPair{Connection: x.Connection, Reply: x.Reply, Direction: "in", Packets: c.Packets, Bytes: c.Bytes, Remotes: []string{}}
-		if x.Out {
-			pair.Direction = "out"
-		}
+		pair := v1.AsymmetryPair{Connection: x.Connection, Reply: x.By, Kind: crossingWord(x.Kind), Packets: c.Packets, Bytes: c.Bytes, Remotes: []string{}}
 		var all []netip.Addr
 		for _, f := range route.Families() {
 			remotes, err := s.Addresses(r.Context(), x.Set(f))
@@ -50,10 +48,14 @@ func (s server) asymmetry(r *http.Request) (any, error) {
 		out.Pairs = append(out.Pairs, pair)
 	}
 	slices.SortFunc(out.Pairs, func(a, b v1.AsymmetryPair) int {
-		return cmp.Or(cmp.Compare(a.Connection, b.Connection), cmp.Compare(a.Reply, b.Reply), cmp.Compare(a.Direction, b.Direction))
+		return cmp.Or(cmp.Compare(a.Connection, b.Connection), cmp.Compare(a.Reply, b.Reply), cmp.Compare(a.Kind, b.Kind))
 	})
 	out.OneWay, err = s.oneWay(r, snap)
 	return out, err
+}
+
+func crossingWord(k flow.CrossingKind) string {
+	return map[flow.CrossingKind]string{flow.ReplyIn: "replies in", flow.ReplyOut: "replies out", flow.Request: "requests"}[k]
 }
 
 func (s server) proofs(*http.Request) (any, error) {

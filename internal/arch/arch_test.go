@@ -38,7 +38,7 @@ var mayImport = map[string]string{
 	"proof":       "",
 	"rib":         "route policy",
 	"fib":         "route rib kstate",
-	"nat":         "route kstate",
+	"nat":         "route kstate flow",
 	"plan":        "kstate",
 	"config":      "route kstate provider policy nat track proof",
 

@@ -46,6 +46,7 @@ func Lint(c *Config) []Finding {
 	for i := range c.Steer {
 		l.steer(&c.Steer[i])
 	}
+	l.ignoredPrepends()
 	slices.SortStableFunc(l.found, func(a, b Finding) int { return a.Line - b.Line })
 	return l.found
 }

@@ -43,27 +43,84 @@ func (l *linter) pool(p *Path, pool netip.Prefix) {
 	for i := range l.c.Paths {
 		other := &l.c.Paths[i]
 		at, ok := overlapping(other, pool)
-		if other.Name == p.Name || !ok || p.Shared || other.Shared {
+		// Among announcements of different length the longer one wins for everybody: that is how a pool may be shared.
+		if other.Name == p.Name || !ok || at.Bits() < here {
 			continue
+		}
+		severity, allowed := SeverityError, "shared: true allows it"
+		if p.Shared || other.Shared {
+			severity, allowed = SeverityWarning, "shared: true allows it: watch bothways show proofs and show asymmetry"
 		}
 		switch {
 		case p.Provider.Circuit && other.Provider.Circuit:
-			if at.Bits() >= here {
-				l.finding(SeverityError, "D", p, fmt.Sprintf("pool %s is announced as %s on the circuit %s too", pool, at, other.Name),
-					"the provider answers on the circuit of its choice; give each circuit a pool of its own")
-			}
+			l.finding(severity, "D", p, fmt.Sprintf("pool %s is announced as %s on the circuit %s too", pool, at, other.Name),
+				"the provider answers on the circuit of its choice; give each circuit a pool of its own, or announce a more specific prefix here ("+allowed+")")
 		case p.Provider.Circuit:
-			if at.Bits() >= here {
-				l.finding(SeverityError, "A", p, fmt.Sprintf("pool %s is announced as %s on path %s too", pool, at, other.Name),
-					"replies may come back by the other path; announce a more specific prefix here, or use a pool of its own (shared: true allows it)")
-			}
+			l.finding(severity, "A", p, fmt.Sprintf("pool %s is announced as %s on path %s too", pool, at, other.Name),
+				"replies may come back by the other path; announce a more specific prefix here, or use a pool of its own ("+allowed+")")
 		case other.Provider.Circuit:
-			if at.Bits() >= here {
-				l.finding(SeverityError, "B", p, fmt.Sprintf("pool %s is announced as %s on the circuit %s too", pool, at, other.Name),
-					"what is asked by this path the provider answers on the circuit; give each path a pool of its own (shared: true allows it)")
+			l.finding(severity, "B", p, fmt.Sprintf("pool %s is announced as %s on the circuit %s too", pool, at, other.Name),
+				"what is asked by this path the provider answers on the circuit; give each path a pool of its own, or announce a more specific prefix here ("+allowed+")")
+			if !other.Accept.All {
+				l.finding(SeverityWarning, "G", other, fmt.Sprintf("accept takes a part of the provider's prefixes only, and pool %s of path %s is announced here", pool, p.Name),
+					"what is not accepted leaves by the Internet and is answered on the circuit; each change of accept, or of the provider's route filter, moves it from one to the other")
 			}
 		}
 	}
+}
+
+// ignoredPrepends finds what makes the site stay on a circuit that its provider drains by a longer path: between circuits of
+// one provider, a preference and a rule's order both count before the length of the path.
+func (l *linter) ignoredPrepends() {
+	const reason = "the provider puts its AS in front eight times to drain a circuit for maintenance; a site that does not follow is answered by the other one, or not at all"
+	alike := func(a, b *Path) bool {
+		return a != b && a.Provider.Circuit && b.Provider.Circuit && a.Provider.Name == b.Provider.Name
+	}
+	for i := range l.c.Paths {
+		p := &l.c.Paths[i]
+		for j := range l.c.Paths {
+			if o := &l.c.Paths[j]; alike(p, o) && p.preference() > o.preference() {
+				l.finding(SeverityWarning, "F", p, fmt.Sprintf("preference %d before %d of the circuit %s", p.preference(), o.preference(), o.Name), reason)
+			}
+		}
+	}
+	for _, s := range l.c.Steer {
+		var before []*Path
+		for _, tier := range s.Use {
+			for _, name := range tier {
+				p := l.c.path(name)
+				for _, o := range before {
+					if p != nil && alike(o, p) {
+						l.found = append(l.found, Finding{Severity: SeverityWarning, Line: s.line, Subject: "steer " + s.Name, Case: "F",
+							Text: fmt.Sprintf("the circuit %s stands in a tier before the circuit %s", o.Name, p.Name), Reason: reason + "; put both into one tier"})
+					}
+				}
+			}
+			for _, name := range tier {
+				if p := l.c.path(name); p != nil {
+					before = append(before, p)
+				}
+			}
+		}
+	}
+}
+
+// preference is the local preference of the path's routes.
+func (p *Path) preference() uint32 {
+	if p.Preference != 0 {
+		return p.Preference
+	}
+	return p.Provider.Preference
+}
+
+// path finds a path; nil where there is none.
+func (c *Config) path(name string) *Path {
+	for i := range c.Paths {
+		if c.Paths[i].Name == name {
+			return &c.Paths[i]
+		}
+	}
+	return nil
 }
 
 // published checks a published host: who may ask for it, and how the answer leaves.

@@ -108,6 +108,9 @@ func settled(t *testing.T, w *lab.World) {
 				return fmt.Errorf("session %s %s has no routes yet", s.Link, s.Family)
 			}
 		}
+		if err := heard(w, sessions); err != nil {
+			return err
+		}
 		var links []v1.Link
 		if err := w.Show(ctx, "links", &links); err != nil {
 			return err
@@ -126,6 +129,20 @@ func settled(t *testing.T, w *lab.World) {
 		}
 		return nil
 	})
+}
+
+// heard checks that the routers took what the edge announced: until then they have no way back.
+func heard(w *lab.World, sessions []v1.Session) error {
+	announced := map[string]int{}
+	for _, s := range sessions {
+		announced[s.Link] += s.Announced
+	}
+	for link, n := range announced {
+		if got := w.Learned(link); len(got) != n {
+			return fmt.Errorf("link %s announces %d prefixes, its router has %v", link, n, got)
+		}
+	}
+	return nil
 }
 
 // patience bounds every wait. It is far above what anything here takes: while namespaces of other tests come and go, the

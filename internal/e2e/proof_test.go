@@ -18,6 +18,9 @@ func proving(d *world.World) {
 		if p.Edge == nil {
 			p.Edge = map[string]string{}
 		}
+		if p.Edge["prove"] != "" {
+			continue
+		}
 		p.Edge["prove"] = `{every: 1s, timeout: 500ms, addresses: 3, targets: [{icmp: 20.60.72.10}, {tcp: "4.198.0.10:80"}, {icmp: "2603:1010::10"}]}`
 	}
 }

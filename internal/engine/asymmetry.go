@@ -20,11 +20,9 @@ func (e *Engine) asymmetric(ev Asymmetric) {
 		return
 	}
 	e.told[pair] = e.now
-	came := "came"
-	if ev.Out {
-		came = "left"
-	}
-	e.note("asymmetry", ev.Connection, fmt.Sprintf("%d replies %s by %s: %s", ev.Packets, came, ev.Reply, asymmetryText(e.explain(ev.Crossing))))
+	what := map[flow.CrossingKind]string{flow.ReplyIn: "%d replies came by %s: %s", flow.ReplyOut: "%d replies left by %s: %s",
+		flow.Request: "%d requests for its addresses came by %s: %s"}[ev.Kind]
+	e.note("asymmetry", ev.Connection, fmt.Sprintf(what, ev.Packets, ev.By, asymmetryText(e.explain(ev.Crossing))))
 }
 
 func (e *Engine) isCircuit(path string) bool {
@@ -39,9 +37,9 @@ func (e *Engine) isCircuit(path string) bool {
 // explain names the likely case of replies that take another path, by what is known of the paths now. With remote addresses
 // it also looks for what the configuration does not accept.
 func (e *Engine) explain(c nat.Crossing, remotes ...netip.Addr) flow.Asymmetry {
-	x := flow.Crossing{Connection: e.isCircuit(c.Connection), Reply: e.isCircuit(c.Reply), Out: c.Out, Draining: e.draining(c.Connection) || e.draining(c.Reply)}
+	x := flow.Crossing{Kind: c.Kind, Connection: e.isCircuit(c.Connection), By: e.isCircuit(c.By), Draining: e.draining(c.Connection) || e.draining(c.By)}
 	for _, a := range remotes {
-		x.Refused = x.Refused || e.refuses(c.Reply, a)
+		x.Refused = x.Refused || e.refuses(c.By, a)
 	}
 	return flow.Explain(x)
 }

@@ -236,10 +236,10 @@ func (e *Engine) proofText(s proof.Subject) string {
 // proofCase names the likely case of a reply by another path.
 func (e *Engine) proofCase(s proof.Subject) flow.Asymmetry {
 	st, l := e.proofs.states[s], e.linkNamed(s.Link)
-	c := nat.Crossing{Connection: l.Path, Reply: st.Last.Path}
-	// What is asked as a published address stands for a request from outside, whose answer the proof is the other way round.
-	if e.proofs.kinds[s] == ProvenPublished && e.isCircuit(c.Reply) {
-		c.Out = true
+	c := nat.Crossing{Connection: l.Path, By: st.Last.Path, Kind: flow.ReplyIn}
+	// Who answers a published address by another path would ask for it by that path.
+	if e.proofs.kinds[s] == ProvenPublished {
+		c.Kind = flow.Request
 	}
 	return e.explain(c, st.Last.Target.Address)
 }

@@ -245,3 +245,12 @@ func (w *World) Learned(router string) []netip.Prefix {
 	}
 	return slices.SortedFunc(maps.Keys(w.learned[router]), netip.Prefix.Compare)
 }
+
+// Prepend has a router drain its link as a provider does: its AS stands in front of what it announces so many times more.
+func (w *World) Prepend(ctx context.Context, router string, count int) error {
+	r, err := w.speaker(router)
+	if err != nil {
+		return err
+	}
+	return r.Prepend(ctx, count)
+}

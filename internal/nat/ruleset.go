@@ -79,7 +79,7 @@ func Ruleset(p Params) kstate.Ruleset {
 	}
 	r.Sets = append(r.Sets, b.steerSets()...)
 	counters, seen := b.asymmetrySets()
-	r.Counters, r.Sets = append(r.Counters, counters...), append(r.Sets, seen...)
+	r.Counters, r.Sets = append(r.Counters, counters...), append(append(r.Sets, b.outsideSets()...), seen...)
 	r.Maps = append(r.Maps, b.numbers())
 	r.Chains = append(r.Chains, b.untracked()...)
 	r.Chains = append(r.Chains, b.marks()...)
@@ -167,10 +167,11 @@ func (b *builder) marks() []kstate.NftChain {
 	for _, l := range b.p.Links {
 		m := b.mark(l.Number)
 		set := kstate.SetMark{Of: kstate.ConnMark, Mask: mask, Value: m}
-		chains = append(chains,
-			kstate.NftChain{Name: chain("in", l), Rules: append([]kstate.NftRule{
-				rule(kstate.MatchState{States: kstate.StateNew}, kstate.MatchMark{Of: kstate.ConnMark, Mask: mask}, set).WithComment("%s", l.Name)},
-				b.asymmetry(l)...)},
+		fresh := kstate.MatchState{States: kstate.StateNew}
+		chains = append(chains, b.astray(l),
+			kstate.NftChain{Name: chain("in", l), Rules: append(b.asymmetry(l),
+				rule(fresh, kstate.MatchMark{Of: kstate.ConnMark, Mask: mask}, set).WithComment("%s", l.Name),
+				rule(fresh, kstate.GotoChain(chain("astray", l))))},
 			kstate.NftChain{Name: chain("claim", l), Rules: append(b.unclaimed(l), rule(set).WithComment("%s", l.Name))},
 			kstate.NftChain{Name: chain("strayed", l), Rules: b.strayed(l)},
 			kstate.NftChain{Name: chain("out", l), Rules: b.claims(l)},

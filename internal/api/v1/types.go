@@ -212,12 +212,12 @@ type Asymmetry struct {
 	OneWay []OneWay        `json:"one_way"`
 }
 
-// AsymmetryPair counts replies by one path to connections of another, with some of the remote addresses of the last ten
+// AsymmetryPair counts packets by one path that belong to connections or addresses of another, with some of the remote addresses of the last ten
 // minutes and what is probably wrong.
 type AsymmetryPair struct {
 	Connection string   `json:"connection"`
 	Reply      string   `json:"reply"`
-	Direction  string   `json:"direction"` // of the reply: in, to the site; out, from a host that is published
+	Kind       string   `json:"kind"` // replies in, replies out (of a published host), requests (for the connection's addresses)
 	Packets    uint64   `json:"packets"`
 	Bytes      uint64   `json:"bytes"`
 	Remotes    []string `json:"remotes"`

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +41,8 @@ type router struct {
 	bgp    *server.BgpServer
 	report func(RouteEvent)
 	log    *slog.Logger
+	// prepend is how many times its AS stands in front beyond the one that every announcement carries.
+	prepend int
 }
 
 func startRouter(ctx context.Context, c RouterConfig, report func(RouteEvent), log *slog.Logger) (*router, error) {
@@ -101,6 +104,9 @@ func (r *router) do(ctx context.Context, q request) ([]Session, error) {
 			paths = append(paths, path(feed.Route{Prefix: p}))
 		}
 		return nil, r.bgp.DeletePath(apiutil.DeletePathRequest{Paths: paths})
+	case Prepend:
+		r.prepend = q.Count
+		return nil, r.announce()
 	case Sessions:
 		return r.sessions(ctx)
 	}
@@ -119,6 +125,14 @@ func (r *router) announce() error {
 		}
 		for _, route := range routes {
 			paths = append(paths, path(route))
+		}
+	}
+	for _, p := range paths {
+		for _, a := range p.Attrs {
+			if as, ok := a.(*bgp.PathAttributeAsPath); ok && r.prepend > 0 {
+				own := bgp.NewAs4PathParam(bgp.BGP_ASPATH_ATTR_TYPE_SEQ, slices.Repeat([]uint32{r.config.ASN}, r.prepend))
+				as.Value = append([]bgp.AsPathParamInterface{own}, as.Value...)
+			}
 		}
 	}
 	for len(paths) > 0 {

@@ -42,6 +42,8 @@ const (
 	// Announce and Withdraw change what is announced.
 	Announce Verb = "announce"
 	Withdraw Verb = "withdraw"
+	// Prepend puts the router's AS in front of everything so many times more, as a provider does to drain a link.
+	Prepend Verb = "prepend"
 	// Sessions asks for the state of each.
 	Sessions Verb = "sessions"
 )
@@ -51,6 +53,7 @@ type request struct {
 	ID       int
 	Verb     Verb
 	Prefixes []netip.Prefix
+	Count    int
 }
 
 // message comes from the router's process: an answer where ID is not 0, else an event.

@@ -134,6 +134,12 @@ func (r *Router) Do(ctx context.Context, v Verb, prefixes ...netip.Prefix) error
 	return err
 }
 
+// Prepend announces everything again, with the router's AS in front so many times more than once.
+func (r *Router) Prepend(ctx context.Context, count int) error {
+	_, err := r.ask(ctx, request{Verb: Prepend, Count: count})
+	return err
+}
+
 // Sessions lists the router's sessions with the edge.
 func (r *Router) Sessions(ctx context.Context) ([]Session, error) {
 	m, err := r.ask(ctx, request{Verb: Sessions})
