@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"sync"
@@ -220,7 +221,7 @@ func (d *daemon) run(ctx context.Context) error {
 	start(&others, func() error {
 		return flowsweep.Watch(d.engineCtx, d.nft.Counters, d.log, func(name string, packets uint64) {
 			if c, ok := nat.ParseCrossing(name); ok {
-				d.tell(engine.Asymmetric{Crossing: c, Packets: packets})
+				d.tell(engine.Asymmetric{Crossing: c, Packets: packets, Remotes: d.remotes(c)})
 			}
 		})
 	})
@@ -252,6 +253,22 @@ wait:
 	d.end(stop, &engines, &loops)
 	others.Wait()
 	return err
+}
+
+// maxRemotes bounds the addresses that go with word of asymmetric packets.
+const maxRemotes = 16
+
+// remotes are some of the addresses at the other end of asymmetric packets.
+func (d *daemon) remotes(c nat.Crossing) []netip.Addr {
+	var out []netip.Addr
+	for _, f := range route.Families() {
+		list, err := d.nft.Addresses(d.engineCtx, c.Set(f))
+		if err != nil {
+			d.log.Debug("cannot read addresses", "set", c.Set(f), "error", err)
+		}
+		out = append(out, list[:min(len(list), maxRemotes)]...)
+	}
+	return out
 }
 
 // end stops in this order: first what decides, so that the end of the sessions takes no route away; then the kernel's

@@ -137,7 +137,7 @@ func TestCases(t *testing.T) {
 		},
 		{
 			letter: "E", name: "all of the provider's servers may ask, and only some have a way back",
-			edge: replacing("accept: all\n", "accept: [20.60.72.0/22, \"2603:1010::/32\"]\n    publish: {198.51.100.70: 10.20.1.10}\n"),
+			edge:   replacing("accept: all\n", "accept: [20.60.72.0/22, \"2603:1010::/32\"]\n    publish: {198.51.100.70: 10.20.1.10}\n"),
 			static: "warning: path expressroute: case E: 198.51.100.70 is published, and accept takes a part of the provider's prefixes only",
 			live: func(t *testing.T, w *lab.World) {
 				crossing(t, w, "replies out", "expressroute", "isp-a", "E", knocks(w, "sql", "198.51.100.70:80"))
@@ -168,7 +168,7 @@ func TestCases(t *testing.T) {
 			world: func(d *world.World) {
 				d.Path("isp-a").Edge = map[string]string{"prove": `{every: 1s, timeout: 500ms, addresses: 3, targets: [{icmp: 13.75.128.10}]}`}
 			},
-			edge: replacing("accept: all\n", "accept: [20.60.72.0/22, \"2603:1010::/32\"]\n    shared: true\n", circuitAnnounces, circuitAnnounces+`"203.0.113.0/24", `),
+			edge:   replacing("accept: all\n", "accept: [20.60.72.0/22, \"2603:1010::/32\"]\n    shared: true\n", circuitAnnounces, circuitAnnounces+`"203.0.113.0/24", `),
 			static: "warning: path expressroute: case G: accept takes a part of the provider's prefixes only, and pool 203.0.113.0/27 of path isp-a is announced here",
 			live: func(t *testing.T, w *lab.World) {
 				crossing(t, w, "replies in", "isp-a", "expressroute", "G", asks(w, "sql"))

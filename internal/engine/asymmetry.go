@@ -22,7 +22,7 @@ func (e *Engine) asymmetric(ev Asymmetric) {
 	e.told[pair] = e.now
 	what := map[flow.CrossingKind]string{flow.ReplyIn: "%d replies came by %s: %s", flow.ReplyOut: "%d replies left by %s: %s",
 		flow.Request: "%d requests for its addresses came by %s: %s"}[ev.Kind]
-	e.note("asymmetry", ev.Connection, fmt.Sprintf(what, ev.Packets, ev.By, asymmetryText(e.explain(ev.Crossing))))
+	e.note("asymmetry", ev.Connection, fmt.Sprintf(what, ev.Packets, ev.By, asymmetryText(e.explain(ev.Crossing, ev.Remotes...))))
 }
 
 func (e *Engine) isCircuit(path string) bool {

@@ -118,7 +118,8 @@ type (
 	// Asymmetric tells that replies took another path than their connections'.
 	Asymmetric struct {
 		nat.Crossing
-		Packets uint64 // since the last time
+		Packets uint64       // since the last time
+		Remotes []netip.Addr // some of the addresses at the other end
 	}
 
 	// Applied tells how far the kernel is.

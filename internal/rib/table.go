@@ -167,8 +167,8 @@ func (t *Table) put(l route.Link, p netip.Prefix, a *route.Attrs, reason policy.
 	d.routes = i
 	c.Received++
 	c.Accepted += accepted(reason)
-	if reason == policy.Accepted {
-		t.mark(slot)
+	if reason == policy.Accepted || !ok {
+		t.mark(slot) // also a new prefix without a usable route has to be placed: it hands its cover's ranking on
 	}
 	return true
 }
