@@ -42,6 +42,7 @@ func showCommand(socket *string) *cobra.Command {
 		show(socket, "nat", "What becomes of inside addresses on each path", natTable),
 		show(socket, "tracks", "The evidence about each link", trackTable),
 		show(socket, "asymmetry", "What comes back by another path, and what does not come back", asymmetryTable),
+		show(socket, "symmetry", "By which paths replies come, from what is announced now", symmetryTable),
 		show(socket, "proofs", "Whether replies to each link's addresses come back by its path", proofTable),
 		show(socket, "events", "What happened", eventTable),
 		show(socket, "status", "The daemon and the kernel at a glance", statusTable),

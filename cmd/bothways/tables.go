@@ -200,6 +200,21 @@ func asymmetryTable(a v1.Asymmetry) []table.Table {
 	return []table.Table{t, o}
 }
 
+func symmetryTable(s v1.Symmetry) []table.Table {
+	t := table.Table{Head: []string{"PATH", "POOL", "ANNOUNCED", "PROVIDERS ANSWER BY", "OTHERS BY"}}
+	for _, p := range s.Pools {
+		t.Add(table.Text(p.Path), table.Text(p.Prefix), table.Text(strings.Join(p.Announced, ", ")), table.Text(strings.Join(p.Provider, " + ")), table.Text(strings.Join(p.Internet, " + ")))
+	}
+	f := table.Table{Head: []string{"SUBJECT", "CASE", "FINDING", "BECAUSE"}}
+	for _, x := range s.Findings {
+		f.Add(table.Text(x.Subject), table.Text(x.Case), table.Text(x.Text).Toned(table.Warn), table.Text(x.Reason))
+	}
+	if len(s.Findings) == 0 {
+		return []table.Table{t}
+	}
+	return []table.Table{t, f}
+}
+
 func proofTable(proofs []v1.Proof) []table.Table {
 	t := table.Table{Head: []string{"LINK", "AS", "KIND", "WAY BACK", "BY", "RTT", "CASE", "BECAUSE"}}
 	for _, p := range proofs {

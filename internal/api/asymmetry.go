@@ -71,6 +71,22 @@ func (s server) proofs(*http.Request) (any, error) {
 	return out, nil
 }
 
+func (s server) symmetry(*http.Request) (any, error) {
+	view := s.Engine.Snapshot().Symmetry
+	out := v1.Symmetry{Pools: []v1.Pool{}, Findings: []v1.Finding{}}
+	for _, p := range view.Pools {
+		v := v1.Pool{Path: p.Path, Prefix: p.Prefix.String(), Announced: []string{}, Provider: slices.Concat([]string{}, p.Provider), Internet: slices.Concat([]string{}, p.Internet)}
+		for _, a := range p.Announced {
+			v.Announced = append(v.Announced, a.Prefix.String()+" by "+a.Path)
+		}
+		out.Pools = append(out.Pools, v)
+	}
+	for _, f := range view.Findings {
+		out.Findings = append(out.Findings, v1.Finding{Severity: string(f.Severity), Subject: f.Subject, Case: f.Case, Text: f.Text, Reason: f.Reason})
+	}
+	return out, nil
+}
+
 // oneWay groups the connections of each link by what the table matches for their remote end.
 func (s server) oneWay(r *http.Request, snap *engine.Snapshot) ([]v1.OneWay, error) {
 	type key struct {

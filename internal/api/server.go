@@ -67,6 +67,7 @@ func handler(d Deps) http.Handler {
 	get("asymmetry", s.asymmetry)
 	get("tracks", s.tracks)
 	get("proofs", s.proofs)
+	get("symmetry", s.symmetry)
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		s.write(w, func(r *http.Request) (any, error) { return struct{}{}, d.Reload(r.Context()) }, r)
 	})

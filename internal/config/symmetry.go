@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"bothways/internal/nat"
 	"bothways/internal/route"
@@ -165,4 +166,76 @@ func overlapping(p *Path, q netip.Prefix) (netip.Prefix, bool) {
 		return netip.Prefix{}, false
 	}
 	return p.Announce[i], true
+}
+
+// Symmetry checks the ways back alone: what Lint says of them, sorted by line. At run time it is asked again of what is
+// really announced.
+func Symmetry(c *Config) []Finding {
+	l := &linter{c: c}
+	for i := range c.Paths {
+		l.symmetry(&c.Paths[i])
+	}
+	l.ignoredPrepends()
+	slices.SortStableFunc(l.found, func(a, b Finding) int { return a.Line - b.Line })
+	return l.found
+}
+
+// Pool is a pool of a path, with who announces it and by which paths replies to it come.
+type Pool struct {
+	Path      string
+	Prefix    netip.Prefix
+	Announced []PoolAnnouncement
+	// Provider are the paths on which a provider with a circuit here answers, Internet those of everybody else; none: it
+	// finds no way back. Static links are not looked at: what their ISP announces is not known.
+	Provider, Internet []string
+}
+
+// PoolAnnouncement is an announcement that covers a pool or a part of it.
+type PoolAnnouncement struct {
+	Path   string
+	Prefix netip.Prefix
+}
+
+// Pools lists the pools of paths with BGP. The longest announcement wins for everybody; among equal ones a provider
+// prefers its circuit.
+func Pools(c *Config) []Pool {
+	var out []Pool
+	for i := range c.Paths {
+		p := &c.Paths[i]
+		for _, e := range p.NAT {
+			if (e.Kind == nat.Pool || e.Kind == nat.Prefix) && p.HasBGP() && !slices.ContainsFunc(out, func(x Pool) bool { return x.Path == p.Name && x.Prefix == e.To }) {
+				out = append(out, c.poolOf(p, e.To))
+			}
+		}
+	}
+	return out
+}
+
+func (c *Config) poolOf(p *Path, pool netip.Prefix) Pool {
+	out := Pool{Path: p.Name, Prefix: pool}
+	var circuits, lines []string
+	best, bestLine, circuit := -1, -1, false
+	for i := range c.Paths {
+		o := &c.Paths[i]
+		a, ok := overlapping(o, pool)
+		if !ok {
+			continue
+		}
+		out.Announced = append(out.Announced, PoolAnnouncement{o.Name, a})
+		n := a.Bits()
+		if !o.Provider.Circuit && n >= bestLine {
+			if n > bestLine {
+				lines = nil
+			}
+			lines, bestLine = append(lines, o.Name), n
+		}
+		if n > best || n == best && o.Provider.Circuit && !circuit {
+			circuits, best, circuit = nil, n, o.Provider.Circuit
+		}
+		if n == best && o.Provider.Circuit == circuit {
+			circuits = append(circuits, o.Name)
+		}
+	}
+	out.Provider, out.Internet = circuits, lines
+	return out
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -68,6 +69,31 @@ func TestSymmetryCases(t *testing.T) {
 		all := strings.Join(found, "\n")
 		if row.want == "" && all != "" || !strings.Contains(all, row.want) {
 			t.Errorf("%s: found\n%s\nwant %q", row.name, all, row.want)
+		}
+	}
+}
+
+// TestPools says by which paths replies to each pool come.
+func TestPools(t *testing.T) {
+	rows := []struct{ name, old, new, want string }{
+		{"each its own", "", "", "er 198.51.100.64/28 by [er] and [], isp 203.0.113.0/27 by [isp] and [isp]"},
+		{"the circuit announces the ISP's pool", "announce: [198.51.100.64/28]", "shared: true\n    announce: [198.51.100.64/28, 203.0.113.0/24]",
+			"er 198.51.100.64/28 by [er] and [], isp 203.0.113.0/27 by [er] and [isp]"},
+		{"and the ISP more specifically", "announce: [203.0.113.0/24]", "shared: true\n    announce: [203.0.113.0/24, 203.0.113.0/27, 198.51.100.64/28]",
+			"er 198.51.100.64/28 by [er] and [isp], isp 203.0.113.0/27 by [isp] and [isp]"},
+		{"nobody announces it", "announce: [198.51.100.64/28]", "announce: [198.51.100.80/28]", "er 198.51.100.64/28 by [] and [], isp 203.0.113.0/27 by [isp] and [isp]"},
+	}
+	for _, row := range rows {
+		c, err := parse(strings.Replace(twoPaths, row.old, row.new, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, p := range Pools(c) {
+			got = append(got, fmt.Sprintf("%s %s by %v and %v", p.Path, p.Prefix, p.Provider, p.Internet))
+		}
+		if all := strings.Join(got, ", "); all != row.want {
+			t.Errorf("%s:\n got %s\nwant %s", row.name, all, row.want)
 		}
 	}
 }

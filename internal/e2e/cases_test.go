@@ -157,6 +157,18 @@ func TestCases(t *testing.T) {
 					t.Fatal(err)
 				}
 				event(t, w, "drain", "the provider drains this link")
+				eventually(t, func(ctx context.Context) error {
+					var y v1.Symmetry
+					if err := w.Show(ctx, "symmetry", &y); err != nil {
+						return err
+					}
+					for _, f := range y.Findings {
+						if f.Subject == "link expressroute/primary" && f.Case == "F" {
+							return nil
+						}
+					}
+					return fmt.Errorf("traffic still uses the drained circuit, and that is no finding: %+v", y.Findings)
+				})
 				crossing(t, w, "replies in", "expressroute", "express2", "F", asks(w, "storage"))
 			},
 			proof: func(p v1.Proof) string {
@@ -270,5 +282,46 @@ func knocks(w *lab.World, host, to string) func(context.Context) {
 			}
 			return err
 		})
+	}
+}
+
+// TestProviderDrainsALink has the provider drain one link of the circuit by a longer path: traffic moves to the other one, and
+// back, and not a packet is lost.
+func TestProviderDrainsALink(t *testing.T) {
+	t.Parallel()
+	w := raise(t, nil)
+	edge(t, w)
+	s, err := w.Stream(t.Context(), "client", address(t, w, "storage", false), 2000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		drained string
+		times   int
+	}{{"expressroute/primary", 8}, {"expressroute/primary", 0}, {"expressroute/secondary", 8}, {"expressroute/secondary", 0}} {
+		if err := w.Prepend(within(t), step.drained, step.times); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func(ctx context.Context) error {
+			var y v1.Symmetry
+			if err := w.Show(ctx, "symmetry", &y); err != nil {
+				return err
+			}
+			left := false
+			for _, f := range y.Findings {
+				left = left || f.Subject == "link "+step.drained && f.Case == ""
+			}
+			if left != (step.times > 0) {
+				return fmt.Errorf("%s prepended %d times: findings %+v", step.drained, step.times, y.Findings)
+			}
+			return nil
+		})
+		if step.times > 0 {
+			other := map[string]string{"expressroute/primary": "circuit/secondary", "expressroute/secondary": "circuit/primary"}[step.drained]
+			via(t, w, "client", "storage", other)
+		}
+	}
+	if l := s.Stop(); l.Out+l.Back != 0 || l.Returned == 0 {
+		t.Errorf("packets were lost: %s", l)
 	}
 }

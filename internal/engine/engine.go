@@ -51,6 +51,7 @@ type Engine struct {
 	pins       map[netip.Prefix][]route.Link // what each pin used at the last look
 	failover   []failover
 	proofs     proofs
+	symmetry   symmetry
 	moves      map[moveKey]uint64 // connections to look at, once the batch of this sequence is in the kernel; 0: the next
 
 	now       time.Time
@@ -301,6 +302,7 @@ func (e *Engine) configure(c *config.Config) {
 		e.rebuild(t)
 	}
 	e.replace = true
+	e.symmetry.key = "" // another configuration
 	e.speak()
 	e.watch()
 	e.detect()

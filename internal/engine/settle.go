@@ -51,6 +51,7 @@ func (e *Engine) settle() {
 	e.notePins()
 	e.submit(mode, true)
 	if e.changed {
+		e.lookAtSymmetry()
 		e.publish()
 		e.changed = false
 	}

@@ -29,6 +29,7 @@ type Snapshot struct {
 	Rankings []RankingView
 	Steer    []SteerView
 	Proofs   []ProofView
+	Symmetry SymmetryView
 	Journal  []JournalEntry
 	Prefixes [2]int // by family, rejected ones included
 }
@@ -129,6 +130,7 @@ func (e *Engine) publish() {
 	}
 	s.Steer = e.viewSteer()
 	s.Proofs = e.viewProofs()
+	s.Symmetry = e.symmetry.view
 	e.snapshot.Store(s)
 }
 

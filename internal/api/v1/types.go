@@ -243,6 +243,30 @@ type Proof struct {
 	At      time.Time `json:"at"` // of the last proof
 }
 
+// Symmetry is what the ways back look like from what is really announced now.
+type Symmetry struct {
+	Pools    []Pool    `json:"pools"`
+	Findings []Finding `json:"findings"`
+}
+
+// Pool is a pool of a path, with who announces it and by which paths replies to it come.
+type Pool struct {
+	Path      string   `json:"path"`
+	Prefix    string   `json:"prefix"`
+	Announced []string `json:"announced"` // PREFIX by PATH
+	Provider  []string `json:"provider"`  // paths by which a provider with a circuit here answers
+	Internet  []string `json:"internet"`  // paths by which everybody else answers
+}
+
+// Finding is a rule of a provider that is broken now.
+type Finding struct {
+	Severity string `json:"severity"`
+	Subject  string `json:"subject"`
+	Case     string `json:"case,omitempty"`
+	Text     string `json:"text"`
+	Reason   string `json:"reason"`
+}
+
 // OneWay counts connections that were opened and never answered, by path and destination.
 type OneWay struct {
 	Path        string `json:"path"`
