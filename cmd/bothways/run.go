@@ -225,6 +225,9 @@ func (d *daemon) run(ctx context.Context) error {
 			}
 		})
 	})
+	start(&others, func() error {
+		return flowsweep.WatchFill(d.engineCtx, d.ct.Fill, d.log, func(count, limit int) { d.tell(engine.Filled{Count: count, Limit: limit}) })
+	})
 	start(&others, func() error { return d.store.Run(d.engineCtx) })
 	start(&others, func() error { return d.speaker.listener.Run(d.sessionCtx) })
 	start(&others, func() error { return api.Serve(d.sessionCtx, d.socket, d.apiDeps()) })

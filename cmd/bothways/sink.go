@@ -74,6 +74,10 @@ func (s flowSink) Listed(m flow.Mark, flows []flow.Flow) {
 	s.d.tell(engine.FlowsListed{Mark: m, Flows: flows})
 }
 
+func (s flowSink) Used(m flow.Mark, use []flow.Usage) {
+	s.d.tell(engine.FlowsUsed{Mark: m, Use: use})
+}
+
 func (s flowSink) Sampled(flows []flow.Flow) { s.d.tell(engine.FlowsSampled{Flows: flows}) }
 
 func (s flowSink) Deleted(l route.Link, f route.Family, n int) {

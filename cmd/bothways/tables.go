@@ -139,7 +139,14 @@ func natTable(n v1.Translation) []table.Table {
 		}
 		g.Add(table.Text(x.Name), c, table.Number(fmt.Sprint(x.Bytes)))
 	}
-	return []table.Table{t, g}
+	if len(n.Use) == 0 {
+		return []table.Table{t, g}
+	}
+	u := table.Table{Head: []string{"LINK", "ADDRESS", "PROTOCOL", "CONNECTIONS", "BUSIEST", "TO", "OF"}}
+	for _, x := range n.Use {
+		u.Add(table.Text(x.Link), table.Text(x.Address), table.Text(x.Protocol), count(x.Connections), count(x.Busiest), table.Text(x.Remote), count(x.Of).Toned(table.Dim))
+	}
+	return []table.Table{t, g, u}
 }
 
 func eventTable(events []v1.Event) []table.Table {
@@ -163,6 +170,7 @@ func statusTable(s v1.Status) []table.Table {
 		agrees = map[bool]string{true: "agrees", false: "differed"}[s.Kernel.Agrees] + " at the last comparison, " + since(s.Kernel.Compared) + " ago"
 	}
 	add("model", "%s; %d repaired, %d refused since the start", agrees, s.Kernel.Repaired, s.Kernel.Refused)
+	add("connections", "%d of at most %d: %s", s.Connections.Count, s.Connections.Limit, s.Connections.State)
 	if s.Kernel.Pending > 0 {
 		add("pending", "%d routes", s.Kernel.Pending)
 	}

@@ -56,6 +56,7 @@ func (outside) Submit(plan.Batch)                       {}
 func (outside) Set([]engine.Watched)                    {}
 func (outside) Flush(flow.Mark)                         {}
 func (outside) List(flow.Mark)                          {}
+func (outside) Use(flow.Mark, int)                      {}
 func (outside) Sample(flow.Mark, int)                   {}
 func (outside) Prove(engine.ProofParams)                {}
 func (outside) Delete(flow.Mark, []flow.Flow)           {}

@@ -24,6 +24,7 @@ func (s server) status(*http.Request) (any, error) {
 		Nexthops: k.Nexthops, Rules: k.Rules, Repaired: k.Repaired, Refused: k.Refused, LastError: k.LastError,
 		Behind: snap.Sequence - min(k.Sequence, snap.Sequence), Sysctls: []v1.Sysctl{},
 	}
+	out.Connections = v1.Connections{Count: snap.Flows.Count, Limit: snap.Flows.Limit, State: snap.Flows.Level.String()}
 	for _, c := range k.Sysctls {
 		out.Kernel.Sysctls = append(out.Kernel.Sysctls, v1.Sysctl{Key: c.Key, Value: c.Value, State: c.State})
 	}
@@ -200,6 +201,11 @@ func (s server) nat(r *http.Request) (any, error) {
 		for _, e := range p.NAT {
 			out.NAT = append(out.NAT, v1.NAT{Path: p.Name, Network: e.Network.String(), To: e.String(), Kind: kinds[e.Kind]})
 		}
+	}
+	out.Use = []v1.Use{}
+	for _, u := range s.Engine.Snapshot().Use {
+		out.Use = append(out.Use, v1.Use{Link: u.Link, Address: u.Address.String(), Protocol: u.Protocol, Connections: u.Connections,
+			Busiest: u.Busiest, Remote: u.Remote.String(), Of: u.Of})
 	}
 	counters, err := s.Counters(r.Context())
 	if err != nil {

@@ -47,11 +47,12 @@ type Engine struct {
 	carriers   map[int]carrierSeen
 	learned    Learned
 	orphans    []route.Link                  // numbers that an earlier daemon gave to interfaces that no link has any more
-	told       map[nat.Crossing]time.Time      // when the journal last spoke of replies by another path
+	told       map[nat.Crossing]time.Time    // when the journal last spoke of replies by another path
 	pins       map[netip.Prefix][]route.Link // what each pin used at the last look
 	failover   []failover
 	proofs     proofs
 	symmetry   symmetry
+	fill       fill
 	moves      map[moveKey]uint64 // connections to look at, once the batch of this sequence is in the kernel; 0: the next
 
 	now       time.Time
@@ -240,6 +241,10 @@ func (e *Engine) handle(ev Event) {
 		e.probed(ev)
 	case Proved:
 		e.proved(ev)
+	case Filled:
+		e.filled(ev)
+	case FlowsUsed:
+		e.used(ev)
 	case FlowsSampled:
 		e.flowsSampled(ev)
 	case Asymmetric:

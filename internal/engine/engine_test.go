@@ -65,12 +65,13 @@ func (f *fakes) Refuse(k SessionKey, retryAfter time.Duration) { f.refused = app
 func (f *fakes) Pause(k SessionKey, reason string) {
 	f.paused = append(f.paused, "pause "+k.String()+": "+reason)
 }
-func (f *fakes) Resume(k SessionKey)   { f.paused = append(f.paused, "resume "+k.String()) }
-func (f *fakes) Refresh(k SessionKey)  { f.paused = append(f.paused, "refresh "+k.String()) }
-func (f *fakes) Flush(m flow.Mark)     { f.flows = append(f.flows, fmt.Sprintf("flush %d", m.Value)) }
-func (f *fakes) Sample(flow.Mark, int) {}
-func (f *fakes) Prove(p ProofParams)   { f.proving = append(f.proving, p) }
-func (f *fakes) List(m flow.Mark)      { f.flows = append(f.flows, fmt.Sprintf("list %d", m.Value)) }
+func (f *fakes) Resume(k SessionKey)    { f.paused = append(f.paused, "resume "+k.String()) }
+func (f *fakes) Refresh(k SessionKey)   { f.paused = append(f.paused, "refresh "+k.String()) }
+func (f *fakes) Flush(m flow.Mark)      { f.flows = append(f.flows, fmt.Sprintf("flush %d", m.Value)) }
+func (f *fakes) Sample(flow.Mark, int)  {}
+func (f *fakes) Use(m flow.Mark, n int) { f.flows = append(f.flows, fmt.Sprintf("use %d", m.Value)) }
+func (f *fakes) Prove(p ProofParams)    { f.proving = append(f.proving, p) }
+func (f *fakes) List(m flow.Mark)       { f.flows = append(f.flows, fmt.Sprintf("list %d", m.Value)) }
 func (f *fakes) Delete(m flow.Mark, flows []flow.Flow) {
 	for _, x := range flows {
 		f.flows = append(f.flows, fmt.Sprintf("delete %s", x.Destination))

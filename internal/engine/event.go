@@ -104,6 +104,13 @@ type (
 		Flows []flow.Flow
 	}
 
+	// Filled tells how many connections there are, of how many at most.
+	Filled struct{ Count, Limit int }
+	// FlowsUsed tells how full the addresses of a link are, the fullest first.
+	FlowsUsed struct {
+		Mark flow.Mark
+		Use  []flow.Usage
+	}
 	// FlowsSampled gives some connections of a link.
 	FlowsSampled struct{ Flows []flow.Flow }
 	// Proved is what came of a proof: the interface that the reply came by, or 0 and why there is none.
@@ -183,6 +190,8 @@ func (Probed) event()            {}
 func (FlowsListed) event()       {}
 func (Asymmetric) event()        {}
 func (FlowsSampled) event()      {}
+func (Filled) event()            {}
+func (FlowsUsed) event()         {}
 func (Proved) event()            {}
 func (Applied) event()           {}
 func (Happened) event()          {}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"bothways/internal/fib"
+	"bothways/internal/flow"
 	"bothways/internal/kstate"
 	"bothways/internal/nat"
 	"bothways/internal/plan"
@@ -30,6 +31,8 @@ type Snapshot struct {
 	Steer    []SteerView
 	Proofs   []ProofView
 	Symmetry SymmetryView
+	Flows    FillView
+	Use      []UseView
 	Journal  []JournalEntry
 	Prefixes [2]int // by family, rejected ones included
 }
@@ -72,6 +75,12 @@ type PathView struct {
 	Announce                []netip.Prefix
 	Prepend                 int
 	NAT                     []nat.Entry
+}
+
+// FillView is how full the table of connections is.
+type FillView struct {
+	Count, Limit int
+	Level        flow.Level
 }
 
 // RankingView is a ranking in use.
@@ -131,6 +140,7 @@ func (e *Engine) publish() {
 	s.Steer = e.viewSteer()
 	s.Proofs = e.viewProofs()
 	s.Symmetry = e.symmetry.view
+	s.Flows, s.Use = FillView{e.fill.count, e.fill.limit, e.fill.level}, e.viewUse()
 	e.snapshot.Store(s)
 }
 

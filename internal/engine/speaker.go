@@ -61,6 +61,8 @@ type Flows interface {
 	Delete(flow.Mark, []flow.Flow)
 	// Sample asks for some connections of a link.
 	Sample(m flow.Mark, n int)
+	// Use asks how full the addresses of a link are: the n fullest.
+	Use(m flow.Mark, n int)
 }
 
 // Prover asks once whether replies come back, and tells the engine with Proved in any case.

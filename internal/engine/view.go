@@ -34,7 +34,9 @@ func (v *View) Match(a netip.Addr) netip.Prefix {
 }
 
 // Explain names the likely case of replies that take another path than their connections to these addresses.
-func (v *View) Explain(c nat.Crossing, remotes []netip.Addr) flow.Asymmetry { return v.e.explain(c, remotes...) }
+func (v *View) Explain(c nat.Crossing, remotes []netip.Addr) flow.Asymmetry {
+	return v.e.explain(c, remotes...)
+}
 
 // RouteFilter says which routes are wanted.
 type RouteFilter struct {

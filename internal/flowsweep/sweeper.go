@@ -21,6 +21,8 @@ type Conntrack interface {
 type Sink interface {
 	// Listed gives the connections of a mark that were asked for.
 	Listed(flow.Mark, []flow.Flow)
+	// Used tells how full the addresses of a link are.
+	Used(flow.Mark, []flow.Usage)
 	// Sampled gives some connections of a mark.
 	Sampled([]flow.Flow)
 	// Deleted tells how many connections of a link were deleted, and about how many by a flush.
@@ -115,6 +117,19 @@ func (s *Sweeper) Sample(m flow.Mark, n int) {
 		if len(out) > 0 {
 			s.sink.Sampled(out)
 		}
+	})
+}
+
+// Use asks how full the addresses are that a link's connections are translated to: the n fullest.
+func (s *Sweeper) Use(m flow.Mark, n int) {
+	s.put(func(ctx context.Context) {
+		flows, err := s.conntrack.Flows(ctx, m.Family, m.Value, m.Mask)
+		if err != nil {
+			s.log.Warn("cannot list connections", "error", err)
+			return
+		}
+		use := flow.Use(flows)
+		s.sink.Used(m, use[:min(len(use), n)])
 	})
 }
 

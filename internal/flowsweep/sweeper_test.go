@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -49,6 +50,7 @@ func (f *fake) Delete(_ context.Context, flows []flow.Flow) (int, error) {
 
 func (f *fake) Fill() (int, int, error)                     { return f.count, 1000, nil }
 func (f *fake) Listed(_ flow.Mark, fl []flow.Flow)          { f.say("listed %d", len(fl)) }
+func (f *fake) Used(_ flow.Mark, u []flow.Usage)            { f.say("used %d", len(u)) }
 func (f *fake) Sampled(fl []flow.Flow)                      { f.say("sampled %d", len(fl)) }
 func (f *fake) Deleted(l route.Link, _ route.Family, n int) { f.say("deleted %d of %d", n, l) }
 
@@ -78,6 +80,10 @@ func TestSweeper(t *testing.T) {
 		f.flows[0].Answered, f.flows[1].Answered = true, true
 		s.Sample(m, 10)
 		f.want(t, "list 0x200", "sampled 1") // the two that were answered are to one destination
+		f.flows[0].Translated = netip.MustParseAddr("198.51.100.64")
+		f.flows[0].Source = netip.MustParseAddrPort("10.20.1.1:1000")
+		s.Use(m, 10)
+		f.want(t, "list 0x200", "used 1")
 		f.count = sampleLimit + 1
 		s.Sample(m, 10)
 		f.want(t)
@@ -91,6 +97,28 @@ func TestSweeper(t *testing.T) {
 		f.fail, f.flows = nil, nil
 		s.List(m)
 		f.want(t, "list 0x200")
+	})
+}
+
+func TestWatchFill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told [][2]int
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		n := 0
+		read := func() (int, int, error) {
+			n++
+			if n == 2 {
+				return 0, 0, errors.New("not there")
+			}
+			return n, 100, nil
+		}
+		go WatchFill(ctx, read, slog.New(slog.DiscardHandler), func(count, limit int) { told = append(told, [2]int{count, limit}) })
+		time.Sleep(2*watchEvery + time.Millisecond)
+		synctest.Wait()
+		if !slices.Equal(told, [][2]int{{1, 100}, {3, 100}}) {
+			t.Errorf("told %v", told)
+		}
 	})
 }
 

@@ -138,8 +138,20 @@ type Guard struct {
 	Bytes   uint64 `json:"bytes"`
 }
 
+// Use is how full an address of a pool is, by one protocol. It is looked at where an address may be near its end.
+type Use struct {
+	Link        string `json:"link"`
+	Address     string `json:"address"`
+	Protocol    string `json:"protocol"`
+	Connections int    `json:"connections"`
+	Busiest     int    `json:"busiest"` // of them, to Remote
+	Remote      string `json:"remote"`
+	Of          int    `json:"of"` // how many can be to one remote address and port
+}
+
 // Translation is all of NAT.
 type Translation struct {
+	Use    []Use   `json:"use"`
 	NAT    []NAT   `json:"nat"`
 	Guards []Guard `json:"guards"`
 }
@@ -185,7 +197,15 @@ type Status struct {
 		IPv4 int `json:"ipv4"`
 		IPv6 int `json:"ipv6"`
 	} `json:"prefixes"`
-	Kernel Kernel `json:"kernel"`
+	Kernel      Kernel      `json:"kernel"`
+	Connections Connections `json:"connections"`
+}
+
+// Connections is how full the kernel's table of connections is.
+type Connections struct {
+	Count int    `json:"count"`
+	Limit int    `json:"limit"`
+	State string `json:"state"` // fine, nearly full, full
 }
 
 // Stop asks the daemon to end.
