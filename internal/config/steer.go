@@ -175,9 +175,20 @@ func (c *Config) checkSteer(r *reader) {
 			selective++
 		}
 	}
-	if links := len(c.links()); links+selective > kstate.MaxLinks {
-		r.fail(1, "steer", "want at most %d links and rules with from, protocol, ports or dscp together, found %d", kstate.MaxLinks, links+selective)
+	if n := len(c.links()) + selective + c.ReplyLinks(); n > kstate.MaxLinks {
+		r.fail(1, "steer", "want at most %d links, once more those of circuits, and rules with from, protocol, ports or dscp together, found %d", kstate.MaxLinks, n)
 	}
+}
+
+// ReplyLinks counts the links whose replies have a mark of their own: those of circuits.
+func (c *Config) ReplyLinks() int {
+	n := 0
+	for _, p := range c.Paths {
+		if p.Provider.Circuit {
+			n += len(p.Links)
+		}
+	}
+	return n
 }
 
 func (c *Config) links() []Link {

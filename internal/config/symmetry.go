@@ -130,9 +130,9 @@ func (l *linter) published(p *Path, x nat.Publish) {
 	if p.HasBGP() && longest(p, host) < 0 {
 		l.finding(SeverityWarning, "", p, fmt.Sprintf("the published address %s is not announced here", x.Outside), "nobody finds the way to it by this path")
 	}
-	if p.Provider.Circuit && !p.Accept.All && !x.SourceNAT {
+	if p.Provider.Circuit && !p.Accept.All && !x.SourceNAT && l.c.Observe {
 		l.finding(SeverityWarning, "E", p, fmt.Sprintf("%s is published, and accept takes a part of the provider's prefixes only", x.Outside),
-			"all of the provider's servers may ask for it here, also those whose prefixes are not accepted, and what answers them leaves by the Internet; accept all")
+			"all of the provider's servers may ask for it here, also those whose prefixes are not accepted, and with symmetry: observe what answers them leaves by the Internet; enforce it, or accept all")
 	}
 	for i := range l.c.Paths {
 		other := &l.c.Paths[i]

@@ -137,7 +137,8 @@ func TestCases(t *testing.T) {
 		},
 		{
 			letter: "E", name: "all of the provider's servers may ask, and only some have a way back",
-			edge:   replacing("accept: all\n", "accept: [20.60.72.0/22, \"2603:1010::/32\"]\n    publish: {198.51.100.70: 10.20.1.10}\n"),
+			edge:   replacing("accept: all\n", "accept: [20.60.72.0/22, \"2603:1010::/32\"]\n    publish: {198.51.100.70: 10.20.1.10}\n",
+				"paths:\n", "symmetry: observe\npaths:\n"),
 			static: "warning: path expressroute: case E: 198.51.100.70 is published, and accept takes a part of the provider's prefixes only",
 			live: func(t *testing.T, w *lab.World) {
 				crossing(t, w, "replies out", "expressroute", "isp-a", "E", knocks(w, "sql", "198.51.100.70:80"))
@@ -324,4 +325,33 @@ func TestProviderDrainsALink(t *testing.T) {
 	if l := s.Stop(); l.Out+l.Back != 0 || l.Returned == 0 {
 		t.Errorf("packets were lost: %s", l)
 	}
+}
+
+// TestRepliesToHostsThatTheCircuitDoesNotReach has a server of the provider ask for a published host, from a prefix that the
+// site does not accept: the reply goes back by the circuit all the same, which has no route to it.
+func TestRepliesToHostsThatTheCircuitDoesNotReach(t *testing.T) {
+	t.Parallel()
+	w := raise(t, nil)
+	edgeWith(t, w, replacing("accept: all\n", "accept: [20.60.72.0/22, \"2603:1010::/32\"]\n    publish: {198.51.100.70: 10.20.1.10}\n"))
+	settled(t, w)
+	serveAddresses(t, w, "client", "10.20.1.10:80")
+	asked := func(host string) {
+		from := address(t, w, host, false)
+		eventually(t, func(ctx context.Context) error {
+			got, err := askFrom(ctx, w, lab.Cloud, from, "198.51.100.70:80")
+			if err != nil || got != from.String() {
+				return fmt.Errorf("%s asks, and the host sees %q: %w", host, got, err)
+			}
+			return nil
+		})
+	}
+	asked("storage")
+	asked("sql")
+	if a := asymmetry(t, w); len(a.Pairs) != 0 {
+		t.Errorf("replies took another path: %+v", a.Pairs)
+	}
+	if err := w.Fail(within(t), "expressroute/primary", false); err != nil {
+		t.Fatal(err)
+	}
+	asked("sql")
 }

@@ -23,29 +23,9 @@ func TestPublishedHost(t *testing.T) {
 		return strings.Replace(c, "  expressroute:\n", "  expressroute:\n    publish: {198.51.100.70: 10.20.1.10}\n", 1)
 	})
 	settled(t, w)
-	// What a client of the published host is told: the address that the host sees it by.
 	ctx := within(t)
-	for _, port := range []int{80, 25} {
-		var ln net.Listener
-		err := w.Exec("client", func() (err error) {
-			ln, err = (&net.ListenConfig{}).Listen(ctx, "tcp4", fmt.Sprintf("10.20.1.10:%d", port))
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { ln.Close() })
-		go func() {
-			for {
-				c, err := ln.Accept()
-				if err != nil {
-					return
-				}
-				fmt.Fprintln(c, c.RemoteAddr())
-				c.Close()
-			}
-		}()
-	}
+	serveAddresses(t, w, "client", "10.20.1.10:80")
+	serveAddresses(t, w, "client", "10.20.1.10:25")
 	storage := address(t, w, "storage", false)
 	registry := address(t, w, "registry", false)
 	for _, row := range []struct {
@@ -73,6 +53,30 @@ func TestPublishedHost(t *testing.T) {
 	if a, err := w.Ask(ctx, "backup", storage); err != nil || a.SeenAs.String() == "198.51.100.70" {
 		t.Errorf("another host is seen as %s (%v)", a.SeenAs, err)
 	}
+}
+
+// serveAddresses is a server on a host that tells each client the address that it sees it by.
+func serveAddresses(t *testing.T, w *lab.World, host, listen string) {
+	t.Helper()
+	var ln net.Listener
+	err := w.Exec(host, func() (err error) {
+		ln, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp4", listen)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprintln(c, c.RemoteAddr())
+			c.Close()
+		}
+	}()
 }
 
 // askFrom connects from an address in a namespace and reads one line, without its port.

@@ -160,7 +160,7 @@ func (e *Engine) objects() plan.Objects {
 		}
 		o.Nexthops = append(o.Nexthops, t.inside...)
 		o.Nexthops = append(o.Nexthops, t.fib.Groups(s)...)
-		o.Rules = append(o.Rules, fib.Rules(t.f, numbers, e.probedLinks(), selective(e.cfg), e.cfg.Mark, s)...)
+		o.Rules = append(o.Rules, fib.Rules(t.f, numbers, replyLinks(e.links), e.probedLinks(), selective(e.cfg), e.cfg.Mark, s)...)
 	}
 	return o
 }

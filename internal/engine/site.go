@@ -112,7 +112,7 @@ func numberLinks(links []config.Link, before map[string]route.Link, limit int) m
 }
 
 // numberLimit is the highest number that a link may have beside the rules that have marks of their own.
-func numberLimit(c *config.Config) int { return kstate.MaxLinks - selective(c) }
+func numberLimit(c *config.Config) int { return kstate.MaxLinks - selective(c) - c.ReplyLinks() }
 
 func allLinks(c *config.Config) []config.Link {
 	var out []config.Link
@@ -160,7 +160,7 @@ func (l *link) params(f route.Family, routerID netip.Addr) rib.LinkParams {
 
 // fibParams translates the configuration for one family.
 func fibParams(c *config.Config, links []*link, learned Learned, f route.Family, inside []fib.InsideRoute) fib.Params {
-	p := fib.Params{Compress: c.Compress, Inside: inside}
+	p := fib.Params{Compress: c.Compress, Inside: inside, Replies: replyLinks(links)}
 	for _, s := range c.Steer {
 		fs := fib.Steer{Name: s.Name, Weights: s.Weights, Drop: s.Drop, Own: s.Selective(), All: len(s.To)+len(s.Learned) == 0}
 		for _, to := range destinations(s, learned) {
@@ -217,6 +217,7 @@ func insideHops(c *config.Config, interfaces []kstate.Interface, f route.Family)
 // natParams translates the configuration for the nftables table.
 func natParams(c *config.Config, links []*link, learned Learned) nat.Params {
 	p := nat.Params{Mask: c.Mark, Observe: c.Observe, Inside: c.Inside.Interfaces, Networks: c.Inside.Networks}
+	replies := replyLinks(links)
 	for _, l := range links {
 		n := nat.Link{Number: l.number, Name: l.FullName(), Interface: l.Interface, Entries: l.path.NAT, Publish: l.path.Publish}
 		for _, f := range route.Families() {
@@ -226,6 +227,9 @@ func natParams(c *config.Config, links []*link, learned Learned) nat.Params {
 			if a := l.Address(f); a.IsValid() {
 				n.Addresses = append(n.Addresses, a.Addr())
 			}
+		}
+		if i := slices.Index(replies, l.number); i >= 0 {
+			n.Reply = fib.ReplyMark(selective(c), i, c.Mark)
 		}
 		list := provenAddresses(l.path, l.Link)
 		tokens := proofTokens(list)
@@ -328,6 +332,17 @@ func sessions(c *config.Config, links []*link, restarting bool) []SessionParams 
 				}
 			}
 			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// replyLinks are the links that may be asked by hosts which they have no route to: those of circuits.
+func replyLinks(links []*link) []route.Link {
+	var out []route.Link
+	for _, l := range links {
+		if l.path.Provider.Circuit {
+			out = append(out, l.number)
 		}
 	}
 	return out

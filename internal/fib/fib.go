@@ -21,6 +21,9 @@ type Params struct {
 	Blackholes []netip.Prefix
 	// Inside are networks behind routers of the site's own, with the nexthop that leads there.
 	Inside []InsideRoute
+	// Replies are links that may be asked by hosts which they have no route to. What answers them has a table with nothing
+	// but a default by the link: the request came that way, so that is where a reply finds its way.
+	Replies []route.Link
 }
 
 // InsideRoute leads to a network behind a router inside.
@@ -252,6 +255,11 @@ func (f *FIB) Small(s State, emit func(kstate.RouteChange)) {
 		v := &f.views[i]
 		for p := range v.tiered {
 			f.tiers(v, p, s, put)
+		}
+	}
+	for _, l := range f.params.Replies {
+		if s.Present.Has(l) {
+			put(kstate.ReplyTable+uint32(l), f.family.Default(), kstate.MetricRanking, kstate.Unicast, 0, f.only(l))
 		}
 	}
 	for _, p := range f.params.Blackholes {

@@ -246,13 +246,14 @@ func TestGroupIDsFollowContent(t *testing.T) {
 func TestRules(t *testing.T) {
 	s := State{Present: route.NewLinkSet(1, 2), Dead: route.NewLinkSet(2)}
 	var got []string
-	for _, r := range Rules(route.IPv4, []route.Link{1, 2, 3}, route.NewLinkSet(2), 1, 0xff00, s) {
+	for _, r := range Rules(route.IPv4, []route.Link{1, 2, 3}, []route.Link{2, 1}, route.NewLinkSet(2), 1, 0xff00, s) {
 		got = append(got, r.String())
 	}
 	expect(t, "rules", got,
 		"rule priority 9801 fwmark 0x100/0xff00 lookup 9801 proto 98",
 		"rule priority 9802 iif lo fwmark 0x200/0xff00 lookup 9802 proto 98",
 		"rule priority 10100 fwmark 0xff00/0xff00 lookup 10056 proto 98",
+		"rule priority 10401 fwmark 0xfd00/0xff00 lookup 10313 proto 98",
 		"rule priority 10900 lookup 254 suppress_prefixlength 0 proto 98",
 		"rule priority 10901 lookup 9800 proto 98")
 }

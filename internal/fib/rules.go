@@ -5,10 +5,10 @@ import (
 	"bothways/internal/route"
 )
 
-// Rules are the policy rules of a family: marks of living links first, then those of the steer rules that have a table of
-// their own, of which there are steered, those of this machine's own packets on links that are probed, then what others have in main but its defaults,
-// then our table. A dead link has no rule, and none whose connections shall move: what carries its mark follows the rankings.
-func Rules(f route.Family, links []route.Link, probed route.LinkSet, steered int, mask uint32, s State) []kstate.Rule {
+// Rules are the policy rules of a family: marks of living links first, those of this machine's own packets on links that
+// are probed, those of the steer rules that have a table of their own, of which there are steered, those of replies on links
+// that do not reach everybody, then what others have in main but its defaults, then our table. A dead link has no rule, and none whose connections shall move: what carries its mark follows the rankings.
+func Rules(f route.Family, links, replies []route.Link, probed route.LinkSet, steered int, mask uint32, s State) []kstate.Rule {
 	var out []kstate.Rule
 	for _, l := range links {
 		if s.Dead.Has(l) || s.Moved.Has(l) || !s.Present.Has(l) {
@@ -34,6 +34,14 @@ func Rules(f route.Family, links []route.Link, probed route.LinkSet, steered int
 			Mark: SteerMark(i, mask), Mask: mask, SuppressPrefixLength: -1,
 		})
 	}
+	for i, l := range replies {
+		if !s.Dead.Has(l) && s.Present.Has(l) {
+			out = append(out, kstate.Rule{
+				Family: f, Priority: kstate.PriorityReply + uint32(l), Table: kstate.ReplyTable + uint32(l),
+				Mark: ReplyMark(steered, i, mask), Mask: mask, SuppressPrefixLength: -1,
+			})
+		}
+	}
 	return append(out,
 		kstate.Rule{Family: f, Priority: kstate.PriorityMain, Table: kstate.MainTable, SuppressPrefixLength: 0},
 		kstate.Rule{Family: f, Priority: kstate.PriorityTable, Table: kstate.Table, SuppressPrefixLength: -1})
@@ -45,3 +53,6 @@ func MarkOf(l route.Link, mask uint32) uint32 { return uint32(l) * (mask & -mask
 // SteerMark is the mark of the i-th steer rule that has a table of its own. Rules count down from the highest number, links
 // up from the lowest.
 func SteerMark(i int, mask uint32) uint32 { return MarkOf(route.Link(kstate.MaxLinks-i), mask) }
+
+// ReplyMark is the mark of replies on the i-th link that does not reach everybody. They follow the marks of the steer rules.
+func ReplyMark(steered, i int, mask uint32) uint32 { return SteerMark(steered+i, mask) }

@@ -14,9 +14,13 @@ const (
 	// SteerTable is the table of the first steer rule that needs one of its own; others follow.
 	SteerTable = Table + MaxLinks + 1
 
+	// ReplyTable+n is the table of replies to what came in by link n, where that link does not reach everybody.
+	ReplyTable = SteerTable + MaxLinks + 1
+
 	// Rule priorities, in the order of design: marks of links, marks of steer rules, main's specific routes, ours.
 	PriorityLink  = 9800  // +n for link n
 	PrioritySteer = 10100 // +i for the i-th rule with a table
+	PriorityReply = 10400 // +n for replies on link n
 	PriorityMain  = 10900
 	PriorityTable = 10901
 	PriorityLast  = 10999

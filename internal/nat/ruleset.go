@@ -31,6 +31,8 @@ type Link struct {
 	Neighbors []netip.Addr // with whom BGP is spoken
 	Addresses []netip.Addr // the link's own, as far as they are known
 	Proofs    []Proof
+	// Reply is the mark of packets that answer what came in by the link, where that is another than the link's own.
+	Reply uint32
 }
 
 // Path is the name of the link's path.
@@ -154,12 +156,15 @@ func (b *builder) marks() []kstate.NftChain {
 	in.Rules = append(in.Rules, rule(kstate.MatchInterface{Direction: kstate.In, Not: true, Set: "inside"}, kstate.Verdict{Kind: kstate.Return}))
 	if steer := b.steer(); len(steer) > 0 {
 		// What answers a connection from outside goes the way that it came, whatever a rule says.
-		in.Rules = append(in.Rules, b.restore(kstate.MatchReply{})...)
+		in.Rules = append(in.Rules, b.answer()...)
 		in.Rules = append(in.Rules, steer...)
+	}
+	if len(b.steer()) == 0 && b.answersApart() {
+		in.Rules = append(in.Rules, b.answer()...)
 	}
 	in.Rules = append(in.Rules, b.restore()...)
 	local := kstate.NftChain{Name: "mark_local", Hook: kstate.Output, Type: kstate.RouteChain, Priority: priorityMangle,
-		Rules: b.restore(kstate.MatchReply{})}
+		Rules: b.answer()}
 	out := kstate.NftChain{Name: "mark_out", Hook: kstate.Postrouting, Type: kstate.FilterChain, Priority: priorityMangle,
 		Rules: []kstate.NftRule{b.dispatch(kstate.Out, "out")}}
 	// A chain must exist before a rule names it, so those that are jumped to come first.
@@ -177,13 +182,38 @@ func (b *builder) marks() []kstate.NftChain {
 			kstate.NftChain{Name: chain("out", l), Rules: b.claims(l)},
 			kstate.NftChain{Name: chain("restore", l), Rules: []kstate.NftRule{
 				rule(kstate.SetMark{Of: kstate.PacketMark, Mask: mask, Value: m}).WithComment("%s", l.Name)}})
+		if l.Reply != 0 {
+			chains = append(chains, kstate.NftChain{Name: chain("reply", l), Rules: []kstate.NftRule{
+				rule(kstate.SetMark{Of: kstate.PacketMark, Mask: mask, Value: l.Reply}).WithComment("%s", l.Name)}})
+		}
 	}
 	chains = append(chains, b.steerChains()...)
 	return append(chains, in, local, out)
 }
 
-// restore gives packets that parts match the mark of their connection's link; where that is only observed it is no rule.
-func (b *builder) restore(parts ...kstate.Part) []kstate.NftRule {
+// answer gives packets that answer a connection from outside the mark that leads back by the link it came by.
+func (b *builder) answer() []kstate.NftRule {
+	if b.p.Observe {
+		return nil
+	}
+	v := kstate.VerdictByMark{Of: kstate.ConnMark, Mask: b.p.Mask}
+	for _, l := range b.p.Links {
+		to := chain("restore", l)
+		if l.Reply != 0 {
+			to = chain("reply", l)
+		}
+		v.Elements = append(v.Elements, kstate.VerdictElement{Mark: b.mark(l.Number), Verdict: kstate.GotoChain(to)})
+	}
+	return []kstate.NftRule{rule(kstate.MatchReply{}, v)}
+}
+
+// answersApart reports whether any link has a mark for replies.
+func (b *builder) answersApart() bool {
+	return slices.ContainsFunc(b.p.Links, func(l Link) bool { return l.Reply != 0 })
+}
+
+// restore gives packets the mark of their connection's link; where that is only observed it is no rule.
+func (b *builder) restore() []kstate.NftRule {
 	if b.p.Observe {
 		return nil
 	}
@@ -191,7 +221,7 @@ func (b *builder) restore(parts ...kstate.Part) []kstate.NftRule {
 	for _, l := range b.p.Links {
 		v.Elements = append(v.Elements, kstate.VerdictElement{Mark: b.mark(l.Number), Verdict: kstate.GotoChain(chain("restore", l))})
 	}
-	return []kstate.NftRule{rule(append(parts, v)...)}
+	return []kstate.NftRule{rule(v)}
 }
 
 // claims gives a connection that was opened from inside the mark of the link that it leaves by: a new one, and one of a

@@ -27,7 +27,7 @@ func example() Params {
 		},
 		Links: []Link{
 			{Number: 1, Name: "expressroute/primary", Interface: "er0", Neighbors: []netip.Addr{netip.MustParseAddr("192.0.2.2")}, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
-				Proofs: []Proof{{netip.MustParseAddr("198.51.100.64"), 0xf001}, {netip.MustParseAddr("2001:db8:100::1"), 0xf002}},
+				Reply: 0xfe00, Proofs: []Proof{{netip.MustParseAddr("198.51.100.64"), 0xf001}, {netip.MustParseAddr("2001:db8:100::1"), 0xf002}},
 				Publish: []Publish{
 					{Outside: netip.MustParseAddr("198.51.100.70"), Inside: netip.MustParseAddr("10.20.0.70")},
 					{Outside: netip.MustParseAddr("198.51.100.71"), Inside: netip.MustParseAddr("10.20.0.71"), Protocol: kstate.TCP, Port: 25, To: 2525, SourceNAT: true},
