@@ -137,7 +137,7 @@ func TestCases(t *testing.T) {
 		},
 		{
 			letter: "E", name: "all of the provider's servers may ask, and only some have a way back",
-			edge:   replacing("accept: all\n", "accept: [20.60.72.0/22, \"2603:1010::/32\"]\n    publish: {198.51.100.70: 10.20.1.10}\n",
+			edge: replacing("accept: all\n", "accept: [20.60.72.0/22, \"2603:1010::/32\"]\n    publish: {198.51.100.70: 10.20.1.10}\n",
 				"paths:\n", "symmetry: observe\npaths:\n"),
 			static: "warning: path expressroute: case E: 198.51.100.70 is published, and accept takes a part of the provider's prefixes only",
 			live: func(t *testing.T, w *lab.World) {
