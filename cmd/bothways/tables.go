@@ -54,8 +54,12 @@ func sessionTable(sessions []v1.Session) []table.Table {
 		if s.State == "Established" {
 			lastError = ""
 		}
+		accepted := count(s.Accepted)
+		if s.Held > 0 {
+			accepted = table.Number(fmt.Sprintf("%d, %d held", s.Accepted, s.Held)).Toned(table.Warn)
+		}
 		t.Add(table.Text(s.Link), table.Text(s.Family), state(s.State), table.Text(since(s.Since)), table.Text(s.Neighbor),
-			table.Number(fmt.Sprint(s.ASN)), count(s.Received), count(s.Accepted), count(s.Announced), table.Text(s.Hold),
+			table.Number(fmt.Sprint(s.ASN)), count(s.Received), accepted, count(s.Announced), table.Text(s.Hold),
 			table.Text(strings.Join(s.Capabilities, " ")).Toned(table.Dim), table.Text(lastError).Toned(table.Bad))
 	}
 	return []table.Table{t}

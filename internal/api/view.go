@@ -131,7 +131,7 @@ func (s server) sessions(*http.Request) (any, error) {
 		for _, f := range l.Families {
 			for i := range out {
 				if out[i].Link == l.Name && out[i].Family == f.Family.String() {
-					out[i].Received, out[i].Accepted = f.Counts.Received, f.Counts.Accepted
+					out[i].Received, out[i].Accepted, out[i].Held = f.Counts.Received, f.Counts.Accepted, f.Held
 				}
 			}
 		}

@@ -97,6 +97,7 @@ type Link struct {
 	Password          []byte
 	BFD               *BFD // nil: not spoken
 	Limit             policy.Limit
+	LastGood          policy.LastGood // of a set of routes that shrinks suddenly
 	line              int
 }
 

@@ -191,9 +191,10 @@ func (p *parser) link(path Path, name string, v value) Link {
 				v.fail("want neighbor or peer, found %q", s)
 			}
 		}),
-		"max-prefixes":  only("max-prefixes", func(v value) { l.Limit = limit(v) }),
-		"bfd":           func(v value) { l.BFD = bfd(v, path.Provider) },
-		"password-file": only("password-file", func(v value) { l.Password = p.password(v) }),
+		"max-prefixes":   only("max-prefixes", func(v value) { l.Limit = limit(v) }),
+		"hold-last-good": only("hold-last-good", func(v value) { l.LastGood = holdLastGood(v) }),
+		"bfd":            func(v value) { l.BFD = bfd(v, path.Provider) },
+		"password-file":  only("password-file", func(v value) { l.Password = p.password(v) }),
 	})
 	switch {
 	case l.BGP && gateway != nil:
@@ -238,6 +239,25 @@ func limit(v value) policy.Limit {
 		},
 	})
 	return l
+}
+
+// holdLastGood reads a time, or a time with a share and what follows.
+func holdLastGood(v value) policy.LastGood {
+	h := policy.LastGood{Share: 50}
+	long := 7 * 24 * time.Hour
+	if v.n.Kind == yaml.ScalarNode {
+		h.For = v.duration(time.Second, long)
+		return h
+	}
+	v.fields("a time, or for, share and then", map[string]func(value){
+		"for":   func(v value) { h.For = v.duration(time.Second, long) },
+		"share": func(v value) { h.Share = int(v.number(1, 100, "percent")) },
+		"then":  func(v value) { h.Keep = v.word("take", "keep") == "keep" },
+	})
+	if h.For == 0 {
+		v.fail("want the key \"for\", a time, found none")
+	}
+	return h
 }
 
 // password reads the key from its file; TCP MD5 takes at most 80 bytes in Linux.

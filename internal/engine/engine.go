@@ -369,6 +369,8 @@ func (e *Engine) fire() {
 		case k.what == "sweep":
 			e.moves[moveKey{l.number, k.key.Family}] = e.sequence
 			e.moveFlows(e.sequence)
+		case k.what == "held":
+			e.release(l, k.key)
 		case k.what == "refresh":
 			e.dropStale(l, k.key.Family, "refresh never ended")
 		}

@@ -50,7 +50,9 @@ func (e *Engine) sessionDown(ev SessionDown) {
 	if l == nil {
 		return
 	}
-	s.up, s.complete, s.refreshing, s.draining, s.level = false, false, false, false, policy.LimitFine
+	s.up, s.complete, s.refreshing, s.draining, s.sparing, s.level = false, false, false, false, false, policy.LimitFine
+	s.held, s.lost = nil, nil
+	delete(e.due, dueKey{"held", ev.Key})
 	delete(e.due, dueKey{"refresh", ev.Key})
 	delete(e.due, dueKey{"quiet", ev.Key})
 	if ev.Stale {
@@ -81,12 +83,13 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 		return
 	}
 	imp, beyond := l.imports[at(t.f)], 0
-	for _, u := range ev.Updates {
+	for _, u := range e.withhold(l, ev.Key, ev.Updates) {
 		if u.Family == t.f {
 			beyond += t.table.Apply(l.number, imp, u, l.Limit.Keep())
 		}
 	}
 	e.changed = true
+	e.holdLastGood(l, ev.Key)
 	e.hearDraining(l, ev.Key, ev.Updates)
 	e.hearOn(ev.Key, s)
 	if s.complete {
@@ -142,9 +145,19 @@ func (e *Engine) refresh(ev SessionRefresh) {
 	}
 }
 
-// dropStale ends a stale period, of a restart or of a refresh.
+// dropStale ends a stale period, of a restart or of a refresh. A neighbor that said far less than before is given time.
 func (e *Engine) dropStale(l *link, f route.Family, why string) {
 	s, t, key := &l.session[at(f)], e.tables[at(f)], SessionKey{l.FullName(), f}
+	if n := t.table.Counts(l.number); s.up && !s.sparing && l.LastGood.Sudden(n.Received, n.Stale) {
+		s.sparing = true
+		delete(e.due, dueKey{"stale", key})
+		if !l.LastGood.Keep {
+			e.at(dueKey{"stale", key}, l.LastGood.For)
+		}
+		e.noteHeld(l, key, n.Stale, n.Received)
+		return
+	}
+	s.sparing = false
 	s.stale, s.refreshing = false, false
 	delete(e.due, dueKey{"stale", key})
 	delete(e.due, dueKey{"refresh", key})

@@ -38,6 +38,9 @@ type sessionState struct {
 	level      policy.LimitLevel
 	refreshing bool
 	draining   bool // by the provider, with a longer path
+	sparing    bool // stale routes are held although the neighbor has said everything
+	held       *held
+	lost       map[netip.Prefix]lost // taken back within policy.HoldWindow
 }
 
 func at(f route.Family) int { return int(f - route.IPv4) }

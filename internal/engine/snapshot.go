@@ -64,6 +64,7 @@ type LinkFamilyView struct {
 	Stale    bool
 	Counts   rib.Counts
 	Limit    int
+	Held     int // prefixes that the neighbor took back, and that are kept
 }
 
 // PathView is a path.
@@ -155,10 +156,21 @@ func (e *Engine) viewLink(l *link) LinkView {
 		s := l.session[at(f)]
 		v.Families = append(v.Families, LinkFamilyView{
 			Family: f, Address: l.Address(f), Neighbor: hop, Track: *l.tracks.Neighbor(f), BFD: *l.tracks.BFD(f), Probes: *l.tracks.Probe(f), HasBFD: l.Link.BFD != nil, Usable: l.tracks.Usable(f) && l.index != 0,
-			Up: s.up, Complete: s.complete, Stale: s.stale, Counts: e.tables[at(f)].table.Counts(l.number), Limit: l.Limit.Max,
+			Up: s.up, Complete: s.complete, Stale: s.stale, Counts: e.tables[at(f)].table.Counts(l.number), Limit: l.Limit.Max, Held: e.heldOf(l, f),
 		})
 	}
 	return v
+}
+
+func (e *Engine) heldOf(l *link, f route.Family) int {
+	s := l.session[at(f)]
+	switch {
+	case s.held != nil:
+		return len(s.held.prefixes)
+	case s.sparing:
+		return e.tables[at(f)].table.Counts(l.number).Stale
+	}
+	return 0
 }
 
 func (e *Engine) names(links []route.Link) []string {

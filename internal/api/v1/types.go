@@ -53,6 +53,7 @@ type Session struct {
 	Capabilities []string  `json:"capabilities"`
 	Received     int       `json:"received"`
 	Accepted     int       `json:"accepted"`
+	Held         int       `json:"held,omitempty"` // taken back by the neighbor, and kept
 	Announced    int       `json:"announced"`
 	UpdatesIn    uint64    `json:"updates_in"`
 	UpdatesOut   uint64    `json:"updates_out"`

@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bothways/internal/route"
+)
+
+// holding is a site whose circuit's first link has this key.
+func holding(value string) string {
+	return strings.Replace(site, "neighbor: 192.0.2.2}", "neighbor: 192.0.2.2, hold-last-good: "+value+"}", 1)
+}
+
+func withdraw(k SessionKey, list ...string) SessionUpdates {
+	u := route.Update{Family: route.IPv4}
+	for _, p := range list {
+		u.Withdrawn = append(u.Withdrawn, netip.MustParsePrefix(p))
+	}
+	return SessionUpdates{Key: k, Updates: []route.Update{u}}
+}
+
+func (f *fakes) held(link string) int {
+	for _, l := range f.engine.Snapshot().Links {
+		if l.Name == link {
+			return l.Families[0].Held
+		}
+	}
+	return -1
+}
+
+// ten are prefixes of the circuit's first link only.
+func ten() (out []string) {
+	for i := range 10 {
+		out = append(out, fmt.Sprintf("20.%d.0.0/16", i))
+	}
+	return out
+}
+
+func TestSuddenShrinkIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, holding("5m"), Adopted{})
+		defer f.end()
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", ten()...), SessionEndOfRIB{keyPrimary})
+		f.tell(withdraw(keyPrimary, ten()[:4]...))
+		if f.using("20.0.0.1/32") != "isp/main" || f.held("er/primary") != 0 {
+			t.Errorf("four of ten are taken back, and 20.0.0.1 goes by %s, %d held", f.using("20.0.0.1/32"), f.held("er/primary"))
+		}
+		time.Sleep(time.Second)
+		f.tell(withdraw(keyPrimary, ten()[4:6]...))
+		for _, dst := range []string{"20.0.0.1/32", "20.5.0.1/32", "20.9.0.1/32"} {
+			if f.using(dst) != "er/primary" {
+				t.Errorf("six of ten within a second, and %s goes by %s", dst, f.using(dst))
+			}
+		}
+		if f.held("er/primary") != 6 || !strings.Contains(f.journal(), "hold er/primary: the neighbor took back 6 of 10 prefixes at once: they are held for 5m0s") {
+			t.Errorf("%d held:\n%s", f.held("er/primary"), f.journal())
+		}
+		f.tell(withdraw(keyPrimary, ten()[6:]...), announce(keyPrimary, "192.0.2.2", ten()[:1]...))
+		if f.held("er/primary") != 9 || f.using("20.9.0.1/32") != "er/primary" {
+			t.Errorf("%d held, 20.9.0.1 goes by %s", f.held("er/primary"), f.using("20.9.0.1/32"))
+		}
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if f.using("20.0.0.1/32") != "er/primary" || f.using("20.9.0.1/32") != "isp/main" || f.held("er/primary") != 0 {
+			t.Errorf("the time is over: 20.0.0.1 goes by %s, 20.9.0.1 by %s, %d held", f.using("20.0.0.1/32"), f.using("20.9.0.1/32"), f.held("er/primary"))
+		}
+	})
+}
+
+func TestHeldIsAnnouncedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, holding("{for: 5m, share: 80, then: keep}"), Adopted{})
+		defer f.end()
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", ten()...), SessionEndOfRIB{keyPrimary})
+		f.tell(withdraw(keyPrimary, ten()...))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if f.held("er/primary") != 10 || f.using("20.0.0.1/32") != "er/primary" {
+			t.Errorf("%d held, goes by %s; want all kept", f.held("er/primary"), f.using("20.0.0.1/32"))
+		}
+		f.tell(announce(keyPrimary, "192.0.2.2", ten()...))
+		if f.held("er/primary") != 0 || !strings.Contains(f.journal(), "all that was held is announced again") {
+			t.Errorf("%d held:\n%s", f.held("er/primary"), f.journal())
+		}
+		f.tell(withdraw(keyPrimary, ten()...))
+		f.tell(SessionDown{Key: keyPrimary, Reason: "hold time"})
+		if f.held("er/primary") != 0 || f.using("20.0.0.1/32") != "isp/main" {
+			t.Errorf("the session is gone, and what was held is not: goes by %s", f.using("20.0.0.1/32"))
+		}
+	})
+}
+
+// TestRefreshThatSaysLess has a neighbor say a third of what it said before in its answer to a refresh.
+func TestRefreshThatSaysLess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, holding("5m"), Adopted{})
+		defer f.end()
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", ten()...), SessionEndOfRIB{keyPrimary})
+		f.tell(SessionRefresh{keyPrimary, true}, announce(keyPrimary, "192.0.2.2", ten()[:3]...), SessionRefresh{keyPrimary, false})
+		if f.using("20.9.0.1/32") != "er/primary" || f.held("er/primary") != 7 {
+			t.Errorf("goes by %s, %d held", f.using("20.9.0.1/32"), f.held("er/primary"))
+		}
+		time.Sleep(5*time.Minute + time.Second)
+		synctest.Wait()
+		if f.using("20.9.0.1/32") != "isp/main" || f.using("20.1.0.1/32") != "er/primary" || f.held("er/primary") != 0 {
+			t.Errorf("the time is over: 20.9.0.1 goes by %s, 20.1.0.1 by %s", f.using("20.9.0.1/32"), f.using("20.1.0.1/32"))
+		}
+	})
+}
