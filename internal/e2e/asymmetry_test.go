@@ -21,25 +21,6 @@ func asymmetry(t *testing.T, w *lab.World) v1.Asymmetry {
 	return a
 }
 
-func TestHealthySiteIsSymmetric(t *testing.T) {
-	t.Parallel()
-	w := raise(t, nil)
-	edge(t, w)
-	for _, host := range []string{"storage", "web-a", "registry", "vpn-gateway"} {
-		for _, v6 := range []bool{false, true} {
-			to := address(t, w, host, v6)
-			for range 100 {
-				if _, err := w.AskUDP(within(t), "client", to); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	}
-	if a := asymmetry(t, w); len(a.Pairs) != 0 {
-		t.Errorf("a healthy site has replies by other paths: %+v", a.Pairs)
-	}
-}
-
 // TestPoolAnnouncedOnBothPaths builds the provider's case B: the pool of ISP A is announced on the circuit too, and the
 // provider answers there what it was asked by the Internet. check would refuse it but for shared: true.
 func TestPoolAnnouncedOnBothPaths(t *testing.T) {
