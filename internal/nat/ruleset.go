@@ -31,6 +31,7 @@ type Link struct {
 	Neighbors []netip.Addr // with whom BGP is spoken
 	Addresses []netip.Addr // the link's own, as far as they are known
 	Proofs    []Proof
+	BFD       bool // spoken on the link
 }
 
 // Path is the name of the link's path.
@@ -49,6 +50,10 @@ const (
 
 // bgpPort is BGP's. Its sessions with a link's neighbor are not tracked, so that a full conntrack table takes none down.
 const bgpPort = 179
+
+// bfdPort is that of BFD over a single hop (RFC 5881, section 4). Each side sends from a port of its own to this one, so
+// that tracking would see two connections that nobody answers. It is not tracked, for the same reason as BGP.
+const bfdPort = 3784
 
 // Priorities of our chains, around which a packet filter can stand: marks before filters, translation where nft's
 // standard puts it, the guard against leaks behind it.
@@ -123,11 +128,17 @@ func (b *builder) dispatch(d kstate.Direction, prefix string) kstate.NftRule {
 
 func chain(prefix string, l Link) string { return fmt.Sprintf("%s_%d", prefix, l.Number) }
 
-// untracked leaves BGP with the links' neighbors out of connection tracking.
+// untracked leaves BGP with the links' neighbors, and BFD on links that speak it, out of connection tracking. BFD takes
+// nothing that came over a router, so who sends it need not be known here.
 func (b *builder) untracked() []kstate.NftChain {
 	in := kstate.NftChain{Name: "untracked_in", Hook: kstate.Prerouting, Type: kstate.FilterChain, Priority: priorityRaw}
 	out := kstate.NftChain{Name: "untracked_out", Hook: kstate.Output, Type: kstate.FilterChain, Priority: priorityRaw}
 	for _, l := range b.p.Links {
+		if l.BFD {
+			port := kstate.MatchPort{Protocol: kstate.UDP, End: kstate.Destination, Ports: []uint16{bfdPort}}
+			in.Rules = append(in.Rules, rule(kstate.MatchInterface{Direction: kstate.In, Names: []string{l.Interface}}, port, kstate.NoTrack{}))
+			out.Rules = append(out.Rules, rule(kstate.MatchInterface{Direction: kstate.Out, Names: []string{l.Interface}}, port, kstate.NoTrack{}))
+		}
 		for _, n := range l.Neighbors {
 			host := []netip.Prefix{netip.PrefixFrom(n.WithZone(""), n.BitLen())}
 			for _, end := range []kstate.End{kstate.Source, kstate.Destination} {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bothways/internal/flow"
+	"bothways/internal/lab/netns"
 	"bothways/internal/route"
 )
 
@@ -64,17 +65,25 @@ func create(t testing.TB, c *ct.Conn, i int, mark uint32) {
 }
 
 // fill makes connections, of which every tenth has the dead link's mark, and one of somebody else.
-func fill(t testing.TB, c *ct.Conn, all int) {
+func fill(t testing.TB, all int) {
 	t.Helper()
-	for i := range all {
+	n, err := netns.Track(all+1, func(i int) netns.Tracked {
+		var a [4]byte
+		binary.BigEndian.PutUint32(a[:], 10<<24|uint32(i))
 		// Bits beside our byte are others' and must not matter.
-		mark := uint32(0x0200) | uint32(i%3)<<16
-		if i%10 == 0 {
-			mark = 0x0100 | uint32(i%3)<<16
+		mark := uint32(i%3) << 16
+		switch {
+		case i == all:
+		case i%10 == 0:
+			mark |= 0x0100
+		default:
+			mark |= 0x0200
 		}
-		create(t, c, i, mark)
+		return netns.Tracked{Source: netip.AddrPortFrom(netip.AddrFrom4(a), 1000), Destination: netip.MustParseAddrPort("4.0.0.1:443"), Mark: mark}
+	})
+	if err != nil || n != all+1 {
+		t.Errorf("%d connections made, want %d (%v)", n, all+1, err)
 	}
-	create(t, c, all, 0)
 }
 
 // flushBound is what a flush of 10,000 of 100,000 connections may take on a machine that does other things too; 50 ms is
@@ -82,9 +91,9 @@ func fill(t testing.TB, c *ct.Conn, all int) {
 const flushBound = 500 * time.Millisecond
 
 func TestFlushTakesOneMarkOnly(t *testing.T) {
-	inNamespace(t, func(h *Handle, c *ct.Conn) {
+	inNamespace(t, func(h *Handle, _ *ct.Conn) {
 		const all, dead = 100_000, 10_000
-		fill(t, c, all)
+		fill(t, all)
 		before, err := h.Flows(t.Context(), route.IPv4, 0x0200, 0xff00)
 		if err != nil || len(before) != all-dead {
 			t.Fatalf("%d connections of other links, want %d (%v)", len(before), all-dead, err)
@@ -126,7 +135,7 @@ func BenchmarkFlush(b *testing.B) {
 				b.Error(err)
 				return
 			}
-			fill(b, c, 100_000)
+			fill(b, 100_000)
 			b.StartTimer()
 			if err := h.Flush(b.Context(), route.IPv4, 0x0100, 0xff00); err != nil {
 				b.Error(err)
