@@ -205,7 +205,15 @@ func asymmetryTable(a v1.Asymmetry) []table.Table {
 		}
 		o.Add(table.Text(x.Path), table.Text(x.Destination), count(x.Unanswered).Toned(tone), count(x.All))
 	}
-	return []table.Table{t, o}
+	out := []table.Table{t, o}
+	if len(a.Related) > 0 {
+		r := table.Table{Head: []string{"CONNECTION BY", "ICMP ERRORS BY", "PACKETS"}}
+		for _, x := range a.Related {
+			r.Add(table.Text(x.Connection), table.Text(x.Error), table.Number(fmt.Sprint(x.Packets)))
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 func symmetryTable(s v1.Symmetry) []table.Table {

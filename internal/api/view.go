@@ -212,10 +212,9 @@ func (s server) nat(r *http.Request) (any, error) {
 		return nil, err
 	}
 	for name, c := range counters {
-		if _, crossing := nat.ParseCrossing(name); crossing {
-			continue
+		if nat.IsGuard(name) {
+			out.Guards = append(out.Guards, v1.Guard{Name: name, Packets: c.Packets, Bytes: c.Bytes})
 		}
-		out.Guards = append(out.Guards, v1.Guard{Name: name, Packets: c.Packets, Bytes: c.Bytes})
 	}
 	slices.SortFunc(out.Guards, func(a, b v1.Guard) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil

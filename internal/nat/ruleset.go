@@ -48,6 +48,9 @@ const (
 	GuardForeign = "guard_foreign" // packets that would leave a link with an address of another path
 )
 
+// IsGuard reports whether a counter is of packets that were dropped.
+func IsGuard(counter string) bool { return strings.HasPrefix(counter, "guard_") }
+
 // bgpPort is BGP's. Its sessions with a link's neighbor are not tracked, so that a full conntrack table takes none down.
 const bgpPort = 179
 
@@ -84,6 +87,7 @@ func Ruleset(p Params) kstate.Ruleset {
 	}
 	r.Sets = append(r.Sets, b.steerSets()...)
 	counters, seen := b.asymmetrySets()
+	counters = append(counters, b.relatedCounters()...)
 	r.Counters, r.Sets = append(r.Counters, counters...), append(append(r.Sets, b.outsideSets()...), seen...)
 	r.Maps = append(r.Maps, b.numbers())
 	r.Chains = append(r.Chains, b.untracked()...)
@@ -174,13 +178,13 @@ func (b *builder) marks() []kstate.NftChain {
 	out := kstate.NftChain{Name: "mark_out", Hook: kstate.Postrouting, Type: kstate.FilterChain, Priority: priorityMangle,
 		Rules: []kstate.NftRule{b.dispatch(kstate.Out, "out")}}
 	// A chain must exist before a rule names it, so those that are jumped to come first.
-	chains := b.asymmetryChains()
+	chains := append(b.asymmetryChains(), b.relatedChains()...)
 	for _, l := range b.p.Links {
 		m := b.mark(l.Number)
 		set := kstate.SetMark{Of: kstate.ConnMark, Mask: mask, Value: m}
 		fresh := kstate.MatchState{States: kstate.StateNew}
 		chains = append(chains, b.astray(l),
-			kstate.NftChain{Name: chain("in", l), Rules: append(b.asymmetry(l),
+			kstate.NftChain{Name: chain("in", l), Rules: append(append(b.asymmetry(l), b.related(l)...),
 				rule(fresh, kstate.MatchMark{Of: kstate.ConnMark, Mask: mask}, set).WithComment("%s", l.Name),
 				rule(fresh, kstate.GotoChain(chain("astray", l))))},
 			kstate.NftChain{Name: chain("claim", l), Rules: append(b.unclaimed(l), rule(set).WithComment("%s", l.Name))},

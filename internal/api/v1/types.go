@@ -230,6 +230,15 @@ type Problem struct {
 type Asymmetry struct {
 	Pairs  []AsymmetryPair `json:"pairs"`
 	OneWay []OneWay        `json:"one_way"`
+	// Related are ICMP errors by another path, which are no asymmetry: a router that cannot go on stands anywhere.
+	Related []RelatedPair `json:"related"`
+}
+
+// RelatedPair counts ICMP errors that came by one path about connections of another.
+type RelatedPair struct {
+	Connection string `json:"connection"`
+	Error      string `json:"error"`
+	Packets    uint64 `json:"packets"`
 }
 
 // AsymmetryPair counts packets by one path that belong to connections or addresses of another, with some of the remote addresses of the last ten
