@@ -70,8 +70,8 @@ func kernelEvent(e rtnl.Event, sink linkSink, w *linkwatch.Watcher, r *reconcile
 // flowSink hands what became of connections to the engine.
 type flowSink struct{ d *daemon }
 
-func (s flowSink) Listed(m flow.Mark, flows []flow.Flow) {
-	s.d.tell(engine.FlowsListed{Mark: m, Flows: flows})
+func (s flowSink) Listed(m flow.Mark, flows []flow.Flow, more bool) {
+	s.d.tell(engine.FlowsListed{Mark: m, Flows: flows, More: more})
 }
 
 func (s flowSink) Used(m flow.Mark, use []flow.Usage) {

@@ -39,12 +39,26 @@ func rate(bits uint64) string {
 }
 
 func linkTable(links []v1.Link) []table.Table {
-	t := table.Table{Head: []string{"LINK", "FAMILY", "STATE", "FOR", "INTERFACE", "NEIGHBOR", "BGP", "CARRIER", "NEIGHBOR TRACK", "MARK"}}
+	t := table.Table{Head: []string{"LINK", "FAMILY", "STATE", "FOR", "INTERFACE", "NEIGHBOR", "BGP", "CARRIER", "NEIGHBOR TRACK", "MARK", "CONNECTIONS ASTRAY"}}
 	for _, l := range links {
 		t.Add(table.Text(l.Name), table.Text(l.Family), state(l.State), table.Text(since(l.Since)), table.Text(l.Interface),
-			table.Text(l.Neighbor), state(l.BGP), table.Text(l.Carrier), table.Text(l.Reachable), count(l.Number))
+			table.Text(l.Neighbor), state(l.BGP), table.Text(l.Carrier), table.Text(l.Reachable), count(l.Number), astray(l))
 	}
 	return []table.Table{t}
+}
+
+// astray says how many connections of a link are not where they would be opened now.
+func astray(l v1.Link) table.Cell {
+	var parts []string
+	for _, x := range []struct {
+		n    int
+		what string
+	}{{l.Staying, "stay"}, {l.Stranded, "stranded"}} {
+		if x.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", x.n, x.what))
+		}
+	}
+	return table.Text(strings.Join(parts, ", ")).Toned(table.Warn)
 }
 
 func sessionTable(sessions []v1.Session) []table.Table {

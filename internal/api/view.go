@@ -81,7 +81,7 @@ func (s server) links(*http.Request) (any, error) {
 				Name: l.Name, Path: l.Path, Number: int(l.Number), Interface: l.Interface, Family: f.Family.String(),
 				Neighbor: neighborText(f), State: "down", Carrier: l.Carrier.String(), Reachable: f.Track.String(),
 				BGP: bgpWord(l, f), Received: f.Counts.Received, Accepted: f.Counts.Accepted, Stale: f.Counts.Stale,
-				Since: later(l.Carrier, f.Track),
+				Since: later(l.Carrier, f.Track), Staying: f.Astray.Staying, Stranded: f.Astray.Stranded,
 			}
 			if f.Address.IsValid() {
 				v.Address = f.Address.String()

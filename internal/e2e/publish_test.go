@@ -26,25 +26,7 @@ func TestPublishedHost(t *testing.T) {
 	// What a client of the published host is told: the address that the host sees it by.
 	ctx := within(t)
 	for _, port := range []int{80, 25} {
-		var ln net.Listener
-		err := w.Exec("client", func() (err error) {
-			ln, err = (&net.ListenConfig{}).Listen(ctx, "tcp4", fmt.Sprintf("10.20.1.10:%d", port))
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { ln.Close() })
-		go func() {
-			for {
-				c, err := ln.Accept()
-				if err != nil {
-					return
-				}
-				fmt.Fprintln(c, c.RemoteAddr())
-				c.Close()
-			}
-		}()
+		serveLines(t, w, "client", fmt.Sprintf("10.20.1.10:%d", port))
 	}
 	storage := address(t, w, "storage", false)
 	registry := address(t, w, "registry", false)

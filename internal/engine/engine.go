@@ -64,7 +64,10 @@ type Engine struct {
 	changed   bool // something that the snapshot shows
 	sent      sentState
 	due       map[dueKey]time.Time
-	replies   []func() // for the end of the turn
+	surveys   map[moveKey]*survey
+	// surveyTells: a change is the reason for the next survey, so what it finds is for the journal.
+	surveyTells bool
+	replies     []func() // for the end of the turn
 }
 
 // family is the part of the state that exists once per address family.
@@ -101,7 +104,7 @@ const (
 
 // New returns an engine for a configuration. Nothing happens before Run.
 func New(c *config.Config, found Adopted, now Interfaces, deps Deps) *Engine {
-	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}, told: map[nat.Crossing]time.Time{}, carriers: map[int]carrierSeen{}}
+	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}, surveys: map[moveKey]*survey{}, told: map[nat.Crossing]time.Time{}, carriers: map[int]carrierSeen{}}
 	e.restart.Found = found.Found()
 	e.numbers = numberLinks(allLinks(c), found.Numbers, numberLimit(c))
 	e.learned = found.Learned
@@ -359,6 +362,8 @@ func (e *Engine) fire() {
 			e.prove()
 		case k.what == "seen":
 			e.lookForTargets()
+		case k.what == "survey":
+			e.survey()
 		case l == nil:
 		case k.what == "learned":
 			e.takeLearned(l)

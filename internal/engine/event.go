@@ -98,10 +98,11 @@ type (
 		Result track.ProbeResult
 	}
 
-	// FlowsListed gives the connections of a link that were asked for.
+	// FlowsListed gives connections of a link that were asked for, all of them or, with More, a part.
 	FlowsListed struct {
 		Mark  flow.Mark
 		Flows []flow.Flow
+		More  bool
 	}
 
 	// Filled tells how many connections there are, of how many at most.

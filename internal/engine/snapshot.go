@@ -64,6 +64,7 @@ type LinkFamilyView struct {
 	Stale    bool
 	Counts   rib.Counts
 	Limit    int
+	Astray   Astray
 }
 
 // PathView is a path.
@@ -156,6 +157,7 @@ func (e *Engine) viewLink(l *link) LinkView {
 		v.Families = append(v.Families, LinkFamilyView{
 			Family: f, Address: l.Address(f), Neighbor: hop, Track: *l.tracks.Neighbor(f), BFD: *l.tracks.BFD(f), Probes: *l.tracks.Probe(f), HasBFD: l.Link.BFD != nil, Usable: l.tracks.Usable(f) && l.index != 0,
 			Up: s.up, Complete: s.complete, Stale: s.stale, Counts: e.tables[at(f)].table.Counts(l.number), Limit: l.Limit.Max,
+			Astray: e.surveyOf(moveKey{l.number, f}).known,
 		})
 	}
 	return v

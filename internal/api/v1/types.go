@@ -38,6 +38,10 @@ type Link struct {
 	Accepted  int       `json:"accepted"`
 	Stale     int       `json:"stale"`
 	Since     time.Time `json:"since"`
+	// Staying counts connections that stay here while new ones to the same addresses take another link, Stranded those that
+	// have addresses of this link, which is dead, and nowhere else to go. Both are of the last survey.
+	Staying  int `json:"staying"`
+	Stranded int `json:"stranded"`
 }
 
 // Session is a BGP session.
