@@ -204,10 +204,15 @@ func logKernel(t *testing.T, w *lab.World) {
 func need(t *testing.T, program, pkg string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
-		err = errors.Join(fmt.Errorf("package %s is not installed", pkg), err)
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		needed(t, errors.Join(fmt.Errorf("package %s is not installed", pkg), err))
 	}
+}
+
+// needed skips a test for what is missing, and fails it in CI.
+func needed(t *testing.T, missing error) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
 }
