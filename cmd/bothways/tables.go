@@ -194,9 +194,20 @@ func statusTable(s v1.Status) []table.Table {
 	if s.Kernel.LastError != "" {
 		add("last error", "%s", s.Kernel.LastError)
 	}
+	f := table.Table{Head: []string{"FINDING", "ABOUT", "WHAT", "BECAUSE"}}
+	for _, x := range s.Findings {
+		tone := table.Warn
+		if x.Severity == "error" {
+			tone = table.Bad
+		}
+		f.Add(table.Text(x.Severity).Toned(tone), table.Text(x.Subject), table.Text(x.Text), table.Text(x.Reason))
+	}
 	c := table.Table{Head: []string{"SETTING", "WANTED", "STATE"}}
 	for _, x := range s.Kernel.Sysctls {
 		c.Add(table.Text(x.Key), table.Text(x.Value), state(x.State))
+	}
+	if len(s.Findings) > 0 {
+		return []table.Table{t, f, c}
 	}
 	return []table.Table{t, c}
 }

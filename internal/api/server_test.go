@@ -54,6 +54,7 @@ func (outside) Resume(engine.SessionKey)                {}
 func (outside) Refresh(engine.SessionKey)               {}
 func (outside) Submit(plan.Batch)                       {}
 func (outside) Set([]engine.Watched)                    {}
+func (outside) Pin([]netip.Addr)                        {}
 func (outside) Flush(flow.Mark)                         {}
 func (outside) List(flow.Mark)                          {}
 func (outside) Use(flow.Mark, int)                      {}

@@ -25,6 +25,10 @@ func (s server) status(*http.Request) (any, error) {
 		Behind: snap.Sequence - min(k.Sequence, snap.Sequence), Sysctls: []v1.Sysctl{},
 	}
 	out.Connections = v1.Connections{Count: snap.Flows.Count, Limit: snap.Flows.Limit, State: snap.Flows.Level.String()}
+	out.Findings = []v1.Finding{}
+	for _, f := range snap.Findings {
+		out.Findings = append(out.Findings, v1.Finding{Severity: string(f.Severity), Subject: f.Subject, Text: f.Text, Reason: f.Reason})
+	}
 	for _, c := range k.Sysctls {
 		out.Kernel.Sysctls = append(out.Kernel.Sysctls, v1.Sysctl{Key: c.Key, Value: c.Value, State: c.State})
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	v1 "bothways/internal/api/v1"
 	"bothways/internal/lab"
 	"bothways/internal/lab/world"
 )
@@ -249,4 +250,108 @@ func TestVPNFollowsThePin(t *testing.T) {
 			t.Errorf("%s saw %d packets to the gateway (%v)", router, n, err)
 		}
 	}
+}
+
+// found waits for a finding of the running edge, and gives its text.
+func found(t *testing.T, w *lab.World, severity, subject string) string {
+	t.Helper()
+	text := ""
+	eventually(t, func(ctx context.Context) error {
+		var st v1.Status
+		if err := w.Show(ctx, "status", &st); err != nil {
+			return err
+		}
+		for _, f := range st.Findings {
+			if f.Severity == severity && f.Subject == subject {
+				text = f.Text
+				return nil
+			}
+		}
+		return fmt.Errorf("no %s about %s among %+v", severity, subject, st.Findings)
+	})
+	return text
+}
+
+// check runs `bothways check` in the edge's namespace on the file that the edge runs.
+func check(w *lab.World) (string, error) {
+	return inEdge(w, binary, "check", w.EdgeFile())
+}
+
+// TestVPNWithoutAPin has the circuit capture the gateway. It is found, told, and said by check with the rule that helps;
+// once the rule is there the tunnel moves to ISP A by itself, and the finding goes.
+func TestVPNWithoutAPin(t *testing.T) {
+	t.Parallel()
+	needVPN(t)
+	w := raise(t, withVPN)
+	pinned, err := w.EdgeConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, _ := strings.Cut(pinned, "steer:")
+	_, rest, _ := strings.Cut(pinned, "api:")
+	edgeWith(t, w, func(string) string { return head + "api:" + rest })
+	settled(t, w)
+	if out, err := check(w); err != nil || strings.Contains(out, "vpn") {
+		t.Errorf("no VPN speaks yet, and check says (%v): %s", err, out)
+	}
+	tunnel(t, w)
+	if n, err := w.PinnedSeen("isp-a"); err != nil || n != 0 {
+		t.Fatalf("the tunnel is not captured: %d packets to the gateway pass ISP A (%v)", n, err)
+	}
+	const rule = `{name: vpn, to: [13.70.64.20/32], use: [isp-a, isp-b], otherwise: drop}`
+	if text := found(t, w, "warning", "path expressroute"); !strings.Contains(text, rule) {
+		t.Errorf("the finding does not say what helps: %s", text)
+	}
+	told(t, w, "vpn", "expressroute", "13.70.64.20")
+	if out, err := check(w); err != nil || !strings.Contains(out, rule) {
+		t.Errorf("check does not tell of the captured gateway (%v): %s", err, out)
+	}
+	if err := w.ReloadEdge(strings.Replace(head+"steer:\n  - "+rule+"\napi:"+rest, "\n\n", "\n", 1)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := w.Stream(t.Context(), "client", netip.MustParseAddr(vpnBehind), 500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pinnedBy(t, w, "isp-a")
+	waitReturned(t, s, 200)
+	s.Stop()
+	eventually(t, func(context.Context) error {
+		out, err := check(w)
+		if err != nil || strings.Contains(out, "captured") {
+			return fmt.Errorf("pinned, and check says (%v): %s", err, out)
+		}
+		return nil
+	})
+}
+
+// TestPinIntoItsOwnTunnel has somebody route the gateway's network into the tunnel, as a VPN's own routes do when they cover
+// the gateway: the tunnel's packets would go into the tunnel.
+func TestPinIntoItsOwnTunnel(t *testing.T) {
+	t.Parallel()
+	need(t, "ip", "iproute2")
+	w := raise(t, nil)
+	edge(t, w)
+	for _, args := range [][]string{
+		{"tuntap", "add", "dev", "ipsec0", "mode", "tun"}, {"link", "set", "ipsec0", "up"}, {"route", "add", "13.70.64.0/24", "dev", "ipsec0"},
+	} {
+		if _, err := inEdge(w, "ip", args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := found(t, w, "error", "steer azure-vpn")
+	if !strings.Contains(text, "13.70.64.20") || !strings.Contains(text, "ipsec0") {
+		t.Errorf("the finding names neither address nor interface: %s", text)
+	}
+	told(t, w, "pin", "azure-vpn", "ipsec0")
+	if out, err := check(w); err == nil || !strings.Contains(out, "ipsec0") {
+		t.Errorf("check does not fail for it (%v): %s", err, out)
+	}
+	if _, err := inEdge(w, "ip", "route", "del", "13.70.64.0/24"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func(context.Context) error {
+		_, err := check(w)
+		return err
+	})
 }

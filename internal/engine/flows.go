@@ -97,8 +97,16 @@ func (e *Engine) notePins() {
 	}
 	for to, links := range now {
 		before, known := e.pins[to]
-		if !known || slices.Equal(before, links) {
+		if slices.Equal(before, links) {
 			continue
+		}
+		if !known {
+			// Until now its connections went by any link that reaches it.
+			for _, l := range e.links {
+				if l.Has(route.FamilyOf(to.Addr())) {
+					before = append(before, l.number)
+				}
+			}
 		}
 		for _, l := range before {
 			if !slices.Contains(links, l) {

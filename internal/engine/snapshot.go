@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"bothways/internal/config"
 	"bothways/internal/fib"
 	"bothways/internal/flow"
 	"bothways/internal/kstate"
@@ -34,6 +35,7 @@ type Snapshot struct {
 	Flows    FillView
 	Use      []UseView
 	Journal  []JournalEntry
+	Findings []config.Finding
 	Prefixes [2]int // by family, rejected ones included
 }
 
@@ -139,6 +141,7 @@ func (e *Engine) publish() {
 		}
 	}
 	s.Steer = e.viewSteer()
+	s.Findings = e.findings()
 	s.Proofs = e.viewProofs()
 	s.Symmetry = e.symmetry.view
 	s.Flows, s.Use = FillView{e.fill.count, e.fill.limit, e.fill.level}, e.viewUse()

@@ -32,6 +32,7 @@ type Link struct {
 	Addresses []netip.Addr // the link's own, as far as they are known
 	Proofs    []Proof
 	BFD       bool // spoken on the link
+	Circuit   bool // of a circuit, by which no VPN of the provider is to be reached
 }
 
 // Path is the name of the link's path.
@@ -88,6 +89,8 @@ func Ruleset(p Params) kstate.Ruleset {
 	r.Sets = append(r.Sets, b.steerSets()...)
 	counters, seen := b.asymmetrySets()
 	counters = append(counters, b.relatedCounters()...)
+	speaking, gateways := b.vpnSets()
+	counters, seen = append(counters, speaking...), append(seen, gateways...)
 	r.Counters, r.Sets = append(r.Counters, counters...), append(append(r.Sets, b.outsideSets()...), seen...)
 	r.Maps = append(r.Maps, b.numbers())
 	r.Chains = append(r.Chains, b.untracked()...)
@@ -214,6 +217,7 @@ func (b *builder) restore(parts ...kstate.Part) []kstate.NftRule {
 // link, and by the mark it is found and cut.
 func (b *builder) claims(l Link) []kstate.NftRule {
 	rules := []kstate.NftRule{rule(kstate.MatchReply{}, kstate.GotoChain(chain("strayed", l)))}
+	rules = append(rules, b.vpn(l)...)
 	for _, f := range route.Families() {
 		v := kstate.VerdictByMark{Of: kstate.ConnMark, Mask: b.p.Mask}
 		v.Elements = append(v.Elements, kstate.VerdictElement{Verdict: kstate.GotoChain(chain("claim", l))})

@@ -203,6 +203,8 @@ type Status struct {
 	} `json:"prefixes"`
 	Kernel      Kernel      `json:"kernel"`
 	Connections Connections `json:"connections"`
+	// Findings are what is wrong with the configuration and cannot be seen in the file.
+	Findings []Finding `json:"findings"`
 }
 
 // Connections is how full the kernel's table of connections is.
@@ -291,9 +293,9 @@ type Pool struct {
 	Internet  []string `json:"internet"`  // paths by which everybody else answers
 }
 
-// Finding is a rule of a provider that is broken now.
+// Finding is a rule of a provider, or of good sense, that is broken now.
 type Finding struct {
-	Severity string `json:"severity"`
+	Severity string `json:"severity"` // error, warning
 	Subject  string `json:"subject"`
 	Case     string `json:"case,omitempty"`
 	Text     string `json:"text"`
