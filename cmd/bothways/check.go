@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"bothways/internal/api"
+	v1 "bothways/internal/api/v1"
 	"bothways/internal/config"
 )
 
@@ -24,6 +28,10 @@ func checkCommand() *cobra.Command {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", args[0], f)
 				bad = bad || f.Severity == config.SeverityError
 			}
+			for _, f := range running(cmd.Context(), c) {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: running: %s: %s: %s (%s)\n", args[0], f.Severity, f.Subject, f.Text, f.Reason)
+				bad = bad || f.Severity == string(config.SeverityError)
+			}
 			if bad {
 				return errSaid
 			}
@@ -35,6 +43,20 @@ func checkCommand() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// runningTime is how long a daemon that runs may take to answer.
+const runningTime = 2 * time.Second
+
+// running are the findings of a daemon that runs for the same site on this machine; none where it does not.
+func running(ctx context.Context, c *config.Config) []v1.Finding {
+	ctx, cancel := context.WithTimeout(ctx, runningTime)
+	defer cancel()
+	var st v1.Status
+	if api.NewClient(c.API.Socket).Get(ctx, "status", nil, &st) != nil || st.Site != c.Site {
+		return nil
+	}
+	return st.Findings
 }
 
 // load reads a configuration.

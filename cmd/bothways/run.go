@@ -176,6 +176,17 @@ func (d *daemon) adopt(ctx context.Context) (engine.Adopted, error) {
 // tell hands the engine an event, until the engine ends.
 func (d *daemon) tell(e engine.Event) { d.engine.Tell(d.engineCtx, e) }
 
+// tellCaptured tells the engine whom IKE is spoken with by a circuit.
+func (d *daemon) tellCaptured(path string) {
+	read := func(set string) ([]netip.Addr, error) { return d.nft.Addresses(d.engineCtx, set) }
+	gateways, err := nat.Gateways(read, path)
+	if err != nil {
+		d.log.Debug("cannot read who speaks IKE", "error", err)
+		return
+	}
+	d.tell(engine.Captured{Path: path, Gateways: gateways})
+}
+
 // note takes what the reconciler has to say.
 func (d *daemon) note(n reconcile.Note) {
 	if n.Kind == "applied" {
@@ -222,6 +233,9 @@ func (d *daemon) run(ctx context.Context) error {
 		return flowsweep.Watch(d.engineCtx, d.nft.Counters, d.log, func(name string, packets uint64) {
 			if c, ok := nat.ParseCrossing(name); ok {
 				d.tell(engine.Asymmetric{Crossing: c, Packets: packets, Remotes: d.remotes(c)})
+			}
+			if path, ok := nat.ParseVPN(name); ok {
+				d.tellCaptured(path)
 			}
 		})
 	})

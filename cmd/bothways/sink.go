@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"bothways/internal/engine"
@@ -36,6 +37,10 @@ func (s linkSink) Neighbor(n kstate.Neighbor) {
 	s.tell(engine.NeighborSeen{Index: n.Interface, Address: n.Address, State: n.State})
 }
 
+func (s linkSink) Pinned(a netip.Addr, index int) {
+	s.tell(engine.PinRouted{Address: a, Index: index})
+}
+
 // watchSet hands the engine's wishes to the watchers.
 type watchSet struct{ w *linkwatch.Watcher }
 
@@ -46,6 +51,8 @@ func (s watchSet) Set(links []engine.Watched) {
 	}
 	s.w.Set(out)
 }
+
+func (s watchSet) Pin(addresses []netip.Addr) { s.w.Pin(addresses) }
 
 // kernelEvent sorts the kernel's events: facts about links go to the engine, everything else is a hint.
 func kernelEvent(e rtnl.Event, sink linkSink, w *linkwatch.Watcher, r *reconcile.Reconciler) {
@@ -70,8 +77,8 @@ func kernelEvent(e rtnl.Event, sink linkSink, w *linkwatch.Watcher, r *reconcile
 // flowSink hands what became of connections to the engine.
 type flowSink struct{ d *daemon }
 
-func (s flowSink) Listed(m flow.Mark, flows []flow.Flow) {
-	s.d.tell(engine.FlowsListed{Mark: m, Flows: flows})
+func (s flowSink) Listed(m flow.Mark, flows []flow.Flow, more bool) {
+	s.d.tell(engine.FlowsListed{Mark: m, Flows: flows, More: more})
 }
 
 func (s flowSink) Used(m flow.Mark, use []flow.Usage) {

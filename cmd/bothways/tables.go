@@ -39,12 +39,26 @@ func rate(bits uint64) string {
 }
 
 func linkTable(links []v1.Link) []table.Table {
-	t := table.Table{Head: []string{"LINK", "FAMILY", "STATE", "FOR", "INTERFACE", "NEIGHBOR", "BGP", "CARRIER", "NEIGHBOR TRACK", "MARK"}}
+	t := table.Table{Head: []string{"LINK", "FAMILY", "STATE", "FOR", "INTERFACE", "NEIGHBOR", "BGP", "CARRIER", "NEIGHBOR TRACK", "MARK", "CONNECTIONS ASTRAY"}}
 	for _, l := range links {
 		t.Add(table.Text(l.Name), table.Text(l.Family), state(l.State), table.Text(since(l.Since)), table.Text(l.Interface),
-			table.Text(l.Neighbor), state(l.BGP), table.Text(l.Carrier), table.Text(l.Reachable), count(l.Number))
+			table.Text(l.Neighbor), state(l.BGP), table.Text(l.Carrier), table.Text(l.Reachable), count(l.Number), astray(l))
 	}
 	return []table.Table{t}
+}
+
+// astray says how many connections of a link are not where they would be opened now.
+func astray(l v1.Link) table.Cell {
+	var parts []string
+	for _, x := range []struct {
+		n    int
+		what string
+	}{{l.Staying, "stay"}, {l.Stranded, "stranded"}} {
+		if x.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", x.n, x.what))
+		}
+	}
+	return table.Text(strings.Join(parts, ", ")).Toned(table.Warn)
 }
 
 func sessionTable(sessions []v1.Session) []table.Table {
@@ -184,9 +198,20 @@ func statusTable(s v1.Status) []table.Table {
 	if s.Kernel.LastError != "" {
 		add("last error", "%s", s.Kernel.LastError)
 	}
+	f := table.Table{Head: []string{"FINDING", "ABOUT", "WHAT", "BECAUSE"}}
+	for _, x := range s.Findings {
+		tone := table.Warn
+		if x.Severity == "error" {
+			tone = table.Bad
+		}
+		f.Add(table.Text(x.Severity).Toned(tone), table.Text(x.Subject), table.Text(x.Text), table.Text(x.Reason))
+	}
 	c := table.Table{Head: []string{"SETTING", "WANTED", "STATE"}}
 	for _, x := range s.Kernel.Sysctls {
 		c.Add(table.Text(x.Key), table.Text(x.Value), state(x.State))
+	}
+	if len(s.Findings) > 0 {
+		return []table.Table{t, f, c}
 	}
 	return []table.Table{t, c}
 }
@@ -209,7 +234,15 @@ func asymmetryTable(a v1.Asymmetry) []table.Table {
 		}
 		o.Add(table.Text(x.Path), table.Text(x.Destination), count(x.Unanswered).Toned(tone), count(x.All))
 	}
-	return []table.Table{t, o}
+	out := []table.Table{t, o}
+	if len(a.Related) > 0 {
+		r := table.Table{Head: []string{"CONNECTION BY", "ICMP ERRORS BY", "PACKETS"}}
+		for _, x := range a.Related {
+			r.Add(table.Text(x.Connection), table.Text(x.Error), table.Number(fmt.Sprint(x.Packets)))
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 func symmetryTable(s v1.Symmetry) []table.Table {

@@ -15,13 +15,16 @@ import (
 )
 
 func (s server) asymmetry(r *http.Request) (any, error) {
-	out := v1.Asymmetry{Pairs: []v1.AsymmetryPair{}}
+	out := v1.Asymmetry{Pairs: []v1.AsymmetryPair{}, Related: []v1.RelatedPair{}}
 	counters, err := s.Counters(r.Context())
 	if err != nil {
 		return nil, err
 	}
 	snap := s.Engine.Snapshot()
 	for name, c := range counters {
+		if connection, reply, ok := nat.ParseRelated(name); ok && c.Packets > 0 {
+			out.Related = append(out.Related, v1.RelatedPair{Connection: connection, Error: reply, Packets: c.Packets})
+		}
 		x, ok := nat.ParseCrossing(name)
 		if !ok || c.Packets == 0 {
 			continue
@@ -49,6 +52,9 @@ func (s server) asymmetry(r *http.Request) (any, error) {
 	}
 	slices.SortFunc(out.Pairs, func(a, b v1.AsymmetryPair) int {
 		return cmp.Or(cmp.Compare(a.Connection, b.Connection), cmp.Compare(a.Reply, b.Reply), cmp.Compare(a.Kind, b.Kind))
+	})
+	slices.SortFunc(out.Related, func(a, b v1.RelatedPair) int {
+		return cmp.Or(cmp.Compare(a.Connection, b.Connection), cmp.Compare(a.Error, b.Error))
 	})
 	out.OneWay, err = s.oneWay(r, snap)
 	return out, err

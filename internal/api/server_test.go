@@ -54,6 +54,7 @@ func (outside) Resume(engine.SessionKey)                {}
 func (outside) Refresh(engine.SessionKey)               {}
 func (outside) Submit(plan.Batch)                       {}
 func (outside) Set([]engine.Watched)                    {}
+func (outside) Pin([]netip.Addr)                        {}
 func (outside) Flush(flow.Mark)                         {}
 func (outside) List(flow.Mark)                          {}
 func (outside) Use(flow.Mark, int)                      {}
@@ -94,7 +95,7 @@ func serve(t *testing.T) *Client {
 		Engine: e, Kernel: func() reconcile.Status { return reconcile.Status{Routes: 7} },
 		Sessions: func() []v1.Session { return []v1.Session{{Link: "er/primary", Family: "ipv4"}} },
 		Counters: func(context.Context) (map[string]kstate.Counter, error) {
-			return map[string]kstate.Counter{"asymmetry/isp/er": {Packets: 3}, "asymmetry/er/isp": {}, "guard_leak": {Packets: 1}}, nil
+			return map[string]kstate.Counter{"asymmetry/isp/er": {Packets: 3}, "asymmetry/er/isp": {}, "related/isp/er": {Packets: 2}, "related/er/isp": {}, "guard_leak": {Packets: 1}}, nil
 		},
 		Addresses: func(_ context.Context, set string) ([]netip.Addr, error) {
 			if set == "asymmetry/isp/er/ipv4" {
@@ -147,11 +148,12 @@ func TestAnswers(t *testing.T) {
 	if r := get[v1.Rankings](t, c, "rankings", nil); len(r.Rankings) == 0 || len(r.Steer) != 1 || r.Steer[0].Using[0] != "isp/main" {
 		t.Errorf("rankings %+v", r)
 	}
-	if n := get[v1.Translation](t, c, "nat", nil); len(n.NAT) != 2 || n.NAT[0].To != "198.51.100.64/28" {
+	if n := get[v1.Translation](t, c, "nat", nil); len(n.NAT) != 2 || n.NAT[0].To != "198.51.100.64/28" || len(n.Guards) != 1 || n.Guards[0].Name != "guard_leak" {
 		t.Errorf("nat %+v", n)
 	}
 	if a := get[v1.Asymmetry](t, c, "asymmetry", nil); len(a.Pairs) != 1 || a.Pairs[0].Case != "B" || len(a.Pairs[0].Remotes) != 1 ||
-		len(a.OneWay) != 1 || a.OneWay[0] != (v1.OneWay{Path: "er", Destination: "5.0.0.0/8", Unanswered: 1, All: 2}) {
+		len(a.OneWay) != 1 || a.OneWay[0] != (v1.OneWay{Path: "er", Destination: "5.0.0.0/8", Unanswered: 1, All: 2}) ||
+		len(a.Related) != 1 || a.Related[0] != (v1.RelatedPair{Connection: "isp", Error: "er", Packets: 2}) {
 		t.Errorf("asymmetry %+v", a)
 	}
 	if e := get[[]v1.Event](t, c, "events", nil); len(e) == 0 {

@@ -25,6 +25,10 @@ func (s server) status(*http.Request) (any, error) {
 		Behind: snap.Sequence - min(k.Sequence, snap.Sequence), Sysctls: []v1.Sysctl{},
 	}
 	out.Connections = v1.Connections{Count: snap.Flows.Count, Limit: snap.Flows.Limit, State: snap.Flows.Level.String()}
+	out.Findings = []v1.Finding{}
+	for _, f := range snap.Findings {
+		out.Findings = append(out.Findings, v1.Finding{Severity: string(f.Severity), Subject: f.Subject, Text: f.Text, Reason: f.Reason})
+	}
 	for _, c := range k.Sysctls {
 		out.Kernel.Sysctls = append(out.Kernel.Sysctls, v1.Sysctl{Key: c.Key, Value: c.Value, State: c.State})
 	}
@@ -81,7 +85,7 @@ func (s server) links(*http.Request) (any, error) {
 				Name: l.Name, Path: l.Path, Number: int(l.Number), Interface: l.Interface, Family: f.Family.String(),
 				Neighbor: neighborText(f), State: "down", Carrier: l.Carrier.String(), Reachable: f.Track.String(),
 				BGP: bgpWord(l, f), Received: f.Counts.Received, Accepted: f.Counts.Accepted, Stale: f.Counts.Stale,
-				Since: later(l.Carrier, f.Track),
+				Since: later(l.Carrier, f.Track), Staying: f.Astray.Staying, Stranded: f.Astray.Stranded,
 			}
 			if f.Address.IsValid() {
 				v.Address = f.Address.String()
@@ -212,10 +216,9 @@ func (s server) nat(r *http.Request) (any, error) {
 		return nil, err
 	}
 	for name, c := range counters {
-		if _, crossing := nat.ParseCrossing(name); crossing {
-			continue
+		if nat.IsGuard(name) {
+			out.Guards = append(out.Guards, v1.Guard{Name: name, Packets: c.Packets, Bytes: c.Bytes})
 		}
-		out.Guards = append(out.Guards, v1.Guard{Name: name, Packets: c.Packets, Bytes: c.Bytes})
 	}
 	slices.SortFunc(out.Guards, func(a, b v1.Guard) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil

@@ -2,14 +2,23 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/net/icmp"
+	"golang.org/x/net/ipv4"
+
 	v1 "bothways/internal/api/v1"
 	"bothways/internal/lab"
+	"bothways/internal/lab/farside"
 )
 
 func asymmetry(t *testing.T, w *lab.World) v1.Asymmetry {
@@ -19,25 +28,6 @@ func asymmetry(t *testing.T, w *lab.World) v1.Asymmetry {
 		t.Fatal(err)
 	}
 	return a
-}
-
-func TestHealthySiteIsSymmetric(t *testing.T) {
-	t.Parallel()
-	w := raise(t, nil)
-	edge(t, w)
-	for _, host := range []string{"storage", "web-a", "registry", "vpn-gateway"} {
-		for _, v6 := range []bool{false, true} {
-			to := address(t, w, host, v6)
-			for range 100 {
-				if _, err := w.AskUDP(within(t), "client", to); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	}
-	if a := asymmetry(t, w); len(a.Pairs) != 0 {
-		t.Errorf("a healthy site has replies by other paths: %+v", a.Pairs)
-	}
 }
 
 // TestPoolAnnouncedOnBothPaths builds the provider's case B: the pool of ISP A is announced on the circuit too, and the
@@ -100,4 +90,74 @@ func TestOneWayConnections(t *testing.T) {
 		}
 		return fmt.Errorf("requests without an answer are not seen: %+v", seen)
 	})
+}
+
+// TestErrorByAnotherPath has ISP A's router tell the client that a port of a service, to which the connection went by the
+// circuit, cannot be reached: the client hears it, and it is no asymmetry.
+func TestErrorByAnotherPath(t *testing.T) {
+	t.Parallel()
+	need(t, "ip", "iproute2")
+	w := raise(t, nil)
+	edge(t, w)
+	inRouter(t, w, "isp-a", "ip", "route", "add", "198.51.100.64/28", "via", "198.18.1.2")
+	storage, own := address(t, w, "storage", false), address(t, w, "client", false)
+	var c net.Conn
+	err := w.Exec("client", func() (err error) {
+		d := net.Dialer{LocalAddr: &net.UDPAddr{IP: own.AsSlice()}}
+		c, err = d.DialContext(within(t), "udp4", netip.AddrPortFrom(storage, farside.LinePort).String())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write([]byte("?\n")); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 512)
+	n, err := c.Read(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen lab.Answer
+	if err := json.Unmarshal(buf[:n], &seen); err != nil || !strings.HasPrefix(seen.Via, "circuit/") {
+		t.Fatalf("the connection goes by %q (%v)", seen.Via, err)
+	}
+	// The packet that the error is about is as it left the edge; its port did not change, since nobody else had it.
+	port := c.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	inner := ipv4.Header{Version: 4, Len: 20, TotalLen: 30, TTL: 60, Protocol: 17, Src: seen.SeenAs.AsSlice(), Dst: storage.AsSlice()}
+	quoted, err := inner.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	quoted = append(quoted, byte(port>>8), byte(port), 0, farside.LinePort, 0, 10, 0, 0)
+	data, err := (&icmp.Message{Type: ipv4.ICMPTypeDestinationUnreachable, Code: 3, Body: &icmp.DstUnreach{Data: quoted}}).Marshal(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = w.Exec("isp-a", func() error {
+		p, err := net.ListenPacket("ip4:icmp", "198.18.1.1")
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		_, err = p.WriteTo(data, &net.IPAddr{IP: seen.SeenAs.AsSlice()})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(buf); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("the client hears %v of the error, want that the connection is refused", err)
+	}
+	a := asymmetry(t, w)
+	if len(a.Pairs) != 0 {
+		t.Errorf("an ICMP error counts as asymmetry: %+v", a.Pairs)
+	}
+	if want := []v1.RelatedPair{{Connection: "expressroute", Error: "isp-a", Packets: 1}}; !slices.Equal(a.Related, want) {
+		t.Errorf("errors by another path: %+v, want %+v", a.Related, want)
+	}
 }

@@ -334,7 +334,7 @@ func TestRepliesToHostsThatTheCircuitDoesNotReach(t *testing.T) {
 	w := raise(t, nil)
 	edgeWith(t, w, replacing("accept: all\n", "accept: [20.60.72.0/22, \"2603:1010::/32\"]\n    publish: {198.51.100.70: 10.20.1.10}\n"))
 	settled(t, w)
-	serveAddresses(t, w, "client", "10.20.1.10:80")
+	serveLines(t, w, "client", "10.20.1.10:80")
 	asked := func(host string) {
 		from := address(t, w, host, false)
 		eventually(t, func(ctx context.Context) error {

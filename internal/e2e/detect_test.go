@@ -51,10 +51,9 @@ func trackIs(t *testing.T, w *lab.World, link, kind, want string) {
 	})
 }
 
-// TestBFDFindsSilence has BIRD speak BFD on ISP A's router, which then falls silent with its carrier up.
-func TestBFDFindsSilence(t *testing.T) {
-	need(t, "bird", "bird2")
-	w := raise(t, func(d *worldOf) { d.Router("isp-a").Edge = map[string]string{"bfd": "{interval: 50ms, multiplier: 3}"} })
+// birdSpeaksBFD has BIRD speak it on ISP A's router, at 50 ms × 3.
+func birdSpeaksBFD(t *testing.T, w *lab.World) {
+	t.Helper()
 	conf := filepath.Join(w.Dir, "bird.conf")
 	text := `router id 198.18.1.1;
 protocol device {}
@@ -70,6 +69,13 @@ protocol bfd { interface "*" { interval 50 ms; multiplier 3; }; neighbor 198.18.
 			exec.Command("kill", strings.TrimSpace(string(data))).Run()
 		}
 	})
+}
+
+// TestBFDFindsSilence has BIRD speak BFD on ISP A's router, which then falls silent with its carrier up.
+func TestBFDFindsSilence(t *testing.T) {
+	need(t, "bird", "bird2")
+	w := raise(t, func(d *worldOf) { d.Router("isp-a").Edge = map[string]string{"bfd": "{interval: 50ms, multiplier: 3}"} })
+	birdSpeaksBFD(t, w)
 	edge(t, w)
 	trackIs(t, w, "isp-a/main", "bfd", "up")
 	stream, err := w.Stream(t.Context(), "client", address(t, w, "registry", false), 2000)

@@ -115,6 +115,9 @@ func settled(t *testing.T, w *lab.World) {
 		if err := w.Show(ctx, "links", &links); err != nil {
 			return err
 		}
+		if len(links) == 0 || len(sessions) == 0 {
+			return errors.New("the edge has not begun yet")
+		}
 		for _, l := range links {
 			if l.State != "up" {
 				return fmt.Errorf("link %s %s is %s: %s, %s", l.Name, l.Family, l.State, l.Carrier, l.Reachable)
@@ -126,6 +129,12 @@ func settled(t *testing.T, w *lab.World) {
 		}
 		if st.Mode != "full" || st.Waiting != 0 || st.Kernel.Pending != 0 || st.Kernel.Behind != 0 {
 			return fmt.Errorf("mode %s, %d sessions have more to say, %d routes pending, last error %q", st.Mode, st.Waiting, st.Kernel.Pending, st.Kernel.LastError)
+		}
+		// Without them nothing finds the way back.
+		for _, r := range w.Description.Routers {
+			if known := w.Learned(r.Name); r.ASN != 0 && len(known) == 0 {
+				return fmt.Errorf("%s has learned nothing of the edge yet", r.Name)
+			}
 		}
 		return nil
 	})
@@ -204,10 +213,15 @@ func logKernel(t *testing.T, w *lab.World) {
 func need(t *testing.T, program, pkg string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
-		err = errors.Join(fmt.Errorf("package %s is not installed", pkg), err)
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		needed(t, errors.Join(fmt.Errorf("package %s is not installed", pkg), err))
 	}
+}
+
+// needed skips a test for what is missing, and fails it in CI.
+func needed(t *testing.T, missing error) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
 }

@@ -24,8 +24,9 @@ func TestPublishedHost(t *testing.T) {
 	})
 	settled(t, w)
 	ctx := within(t)
-	serveAddresses(t, w, "client", "10.20.1.10:80")
-	serveAddresses(t, w, "client", "10.20.1.10:25")
+	for _, port := range []int{80, 25} {
+		serveLines(t, w, "client", fmt.Sprintf("10.20.1.10:%d", port))
+	}
 	storage := address(t, w, "storage", false)
 	registry := address(t, w, "registry", false)
 	for _, row := range []struct {
@@ -53,30 +54,6 @@ func TestPublishedHost(t *testing.T) {
 	if a, err := w.Ask(ctx, "backup", storage); err != nil || a.SeenAs.String() == "198.51.100.70" {
 		t.Errorf("another host is seen as %s (%v)", a.SeenAs, err)
 	}
-}
-
-// serveAddresses is a server on a host that tells each client the address that it sees it by.
-func serveAddresses(t *testing.T, w *lab.World, host, listen string) {
-	t.Helper()
-	var ln net.Listener
-	err := w.Exec(host, func() (err error) {
-		ln, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp4", listen)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			fmt.Fprintln(c, c.RemoteAddr())
-			c.Close()
-		}
-	}()
 }
 
 // askFrom connects from an address in a namespace and reads one line, without its port.

@@ -64,7 +64,12 @@ type Engine struct {
 	changed   bool // something that the snapshot shows
 	sent      sentState
 	due       map[dueKey]time.Time
-	replies   []func() // for the end of the turn
+	surveys   map[moveKey]*survey
+	captured  captured
+	pinRoutes map[netip.Addr]int // interface by which each pinned address would leave
+	// surveyTells: a change is the reason for the next survey, so what it finds is for the journal.
+	surveyTells bool
+	replies     []func() // for the end of the turn
 }
 
 // family is the part of the state that exists once per address family.
@@ -101,7 +106,7 @@ const (
 
 // New returns an engine for a configuration. Nothing happens before Run.
 func New(c *config.Config, found Adopted, now Interfaces, deps Deps) *Engine {
-	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}, told: map[nat.Crossing]time.Time{}, carriers: map[int]carrierSeen{}}
+	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}, surveys: map[moveKey]*survey{}, captured: captured{}, pinRoutes: map[netip.Addr]int{}, told: map[nat.Crossing]time.Time{}, carriers: map[int]carrierSeen{}}
 	e.restart.Found = found.Found()
 	e.numbers = numberLinks(allLinks(c), found.Numbers, numberLimit(c))
 	e.learned = found.Learned
@@ -249,6 +254,10 @@ func (e *Engine) handle(ev Event) {
 		e.flowsSampled(ev)
 	case Asymmetric:
 		e.asymmetric(ev)
+	case Captured:
+		e.gatewaysSpeak(ev)
+	case PinRouted:
+		e.pinRouted(ev)
 	case FlowsListed:
 		e.judgeFlows(ev)
 	case Applied:
@@ -359,6 +368,8 @@ func (e *Engine) fire() {
 			e.prove()
 		case k.what == "seen":
 			e.lookForTargets()
+		case k.what == "survey":
+			e.survey()
 		case l == nil:
 		case k.what == "learned":
 			e.takeLearned(l)

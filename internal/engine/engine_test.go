@@ -53,6 +53,7 @@ type fakes struct {
 	proving  []ProofParams
 	batches  []plan.Batch
 	watched  []Watched
+	pinned   []netip.Addr
 	flows    []string   // requests about connections
 	mu       sync.Mutex // orders what timers of the engine write after what the test reads
 	routes   map[kstate.RouteKey]kstate.Route
@@ -81,6 +82,7 @@ func (f *fakes) Detect(d []DetectParams) { f.detected = d }
 func (f *fakes) Probe(p []ProbeLink)     { f.probing = p }
 func (f *fakes) Save(data []byte)        { f.saved = string(data) }
 func (f *fakes) Set(w []Watched)         { f.watched = w }
+func (f *fakes) Pin(a []netip.Addr)      { f.pinned = a }
 func (f *fakes) Submit(b plan.Batch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

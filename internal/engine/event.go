@@ -98,10 +98,22 @@ type (
 		Result track.ProbeResult
 	}
 
-	// FlowsListed gives the connections of a link that were asked for.
+	// Captured tells whom IKE is spoken with by a circuit.
+	Captured struct {
+		Path     string
+		Gateways []netip.Addr
+	}
+	// PinRouted tells by which interface packets to a pinned address would leave; 0: by none.
+	PinRouted struct {
+		Address netip.Addr
+		Index   int
+	}
+
+	// FlowsListed gives connections of a link that were asked for, all of them or, with More, a part.
 	FlowsListed struct {
 		Mark  flow.Mark
 		Flows []flow.Flow
+		More  bool
 	}
 
 	// Filled tells how many connections there are, of how many at most.
@@ -188,6 +200,8 @@ func (NeighborSeen) event()      {}
 func (BFDChanged) event()        {}
 func (Probed) event()            {}
 func (FlowsListed) event()       {}
+func (Captured) event()          {}
+func (PinRouted) event()         {}
 func (Asymmetric) event()        {}
 func (FlowsSampled) event()      {}
 func (Filled) event()            {}

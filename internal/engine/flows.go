@@ -32,6 +32,7 @@ func (e *Engine) flowMark(l route.Link, f route.Family) flow.Mark {
 // noteMoves remembers whose connections to look at after a change of links: those of every dead link. What a link left
 // behind when it died may have been carried to one that dies now, or had nowhere to go until now.
 func (e *Engine) noteMoves() {
+	e.surveySoon()
 	for i, t := range e.tables {
 		before, now := e.sent.states[i].Dead, e.state(t).Dead
 		e.noteLoose(t)
@@ -96,8 +97,16 @@ func (e *Engine) notePins() {
 	}
 	for to, links := range now {
 		before, known := e.pins[to]
-		if !known || slices.Equal(before, links) {
+		if slices.Equal(before, links) {
 			continue
+		}
+		if !known {
+			// Until now its connections went by any link that reaches it.
+			for _, l := range e.links {
+				if l.Has(route.FamilyOf(to.Addr())) {
+					before = append(before, l.number)
+				}
+			}
 		}
 		for _, l := range before {
 			if !slices.Contains(links, l) {
@@ -160,8 +169,10 @@ func (e *Engine) moveFlows(applied uint64) {
 	}
 }
 
-// judgeFlows decides over connections one by one.
+// judgeFlows decides over connections one by one, and counts those that are not where they would be opened now.
 func (e *Engine) judgeFlows(ev FlowsListed) {
+	key := moveKey{ev.Mark.Link, ev.Mark.Family}
+	count := e.surveyOf(key)
 	t := e.tables[at(ev.Mark.Family)]
 	s := e.state(t)
 	same := e.samePool(ev.Mark.Link, ev.Mark.Family)
@@ -170,12 +181,16 @@ func (e *Engine) judgeFlows(ev FlowsListed) {
 	for _, f := range ev.Flows {
 		dst := netip.PrefixFrom(f.Remote(), f.Remote().BitLen())
 		_, rank, _ := t.table.Lookup(dst)
-		pinned, ruled, using := false, false, t.fib.Lookup(dst, s).Now.Links
+		pinned, ruled, now := false, false, t.fib.Lookup(dst, s).Now
 		if i := slices.IndexFunc(rules, func(r *flow.Rule) bool { return r != nil && r.Matches(f) }); i >= 0 {
 			pinned = !e.cfg.Steer[i].Sticky || e.cfg.Steer[i].Hard
 			if ruled = e.cfg.Steer[i].Selective(); ruled {
-				using = t.fib.LookupSteered(i, dst, s).Now.Links
+				now = t.fib.LookupSteered(i, dst, s).Now
 			}
+		}
+		var using []route.Link
+		if now.Outcome == rib.Living || now.Outcome == rib.Drained {
+			using = now.Links
 		}
 		situation := flow.Situation{
 			Lives: !s.Dead.Has(ev.Mark.Link) && !s.Moved.Has(ev.Mark.Link), Reaches: t.table.Rankings().Links(rank).Has(ev.Mark.Link),
@@ -185,6 +200,10 @@ func (e *Engine) judgeFlows(ev FlowsListed) {
 		if flow.Judge(ev.Mark.Link, situation) == flow.Cut {
 			cut = append(cut, f)
 		}
+		count.note(ev.Mark.Link, f, e.cfg.Inside.Networks, situation)
+	}
+	if !ev.More {
+		e.surveyed(key)
 	}
 	if len(cut) > 0 {
 		e.deps.Flows.Delete(ev.Mark, cut)

@@ -59,7 +59,7 @@ func TestConnectionsAreJudgedByTheirDestination(t *testing.T) {
 		}
 		f.tell(CarrierChanged{Index: 2})
 		mark := flow.Mark{Family: route.IPv4, Link: 1, Value: 1, Mask: 0xff}
-		f.tell(FlowsListed{mark, []flow.Flow{to("4.0.0.1:443"), to("9.9.9.9:443"), to("4.0.0.7:500")}})
+		f.tell(FlowsListed{Mark: mark, Flows: []flow.Flow{to("4.0.0.1:443"), to("9.9.9.9:443"), to("4.0.0.7:500")}})
 		f.wantFlows("the circuit's other link carries only what it reaches", "delete 9.9.9.9:443", "delete 4.0.0.7:500")
 	})
 }
@@ -110,5 +110,31 @@ func TestRemovedLinkLeavesNoMarks(t *testing.T) {
 		}
 		synctest.Wait()
 		f.wantFlows("number 2 may be given to another link", "flush 2", "flush 2")
+	})
+}
+
+// TestNowhereToGoWithTheRoutesGone has the sessions of the dead links end too, so that only a dead link is left in the
+// ranking: its addresses are no better than those that the connections have.
+func TestNowhereToGoWithTheRoutesGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{})
+		defer f.end()
+		bothUp(f)
+		f.applied()
+		for _, index := range []int{4, 2, 3} {
+			f.tell(CarrierChanged{Index: index})
+		}
+		f.tell(SessionDown{Key: keyPrimary, Reason: "no carrier"})
+		f.tell(SessionDown{Key: keySecondary, Reason: "no carrier"})
+		f.applied()
+		f.flows = nil
+		mark := flow.Mark{Family: route.IPv4, Link: 1, Value: 1, Mask: 0xff}
+		f.tell(FlowsListed{Mark: mark, Flows: []flow.Flow{{
+			Family: route.IPv4, Protocol: 6, Source: netip.MustParseAddrPort("10.20.1.1:1000"), Destination: netip.MustParseAddrPort("4.0.0.1:443"), Link: 1,
+		}}})
+		f.wantFlows("the only link left in the ranking is dead too")
+		if a := f.astray("er/primary"); a.Stranded != 1 {
+			t.Errorf("astray: %+v, want one stranded", a)
+		}
 	})
 }

@@ -7,7 +7,7 @@ import (
 // JournalEntry is an event that operators see.
 type JournalEntry struct {
 	At      time.Time
-	Kind    string // session, link, failover, limit, restart, reload, update, repaired, refused
+	Kind    string // session, link, failover, flows, connections, vpn, pin, limit, restart, reload, update, repaired, refused
 	Subject string
 	Text    string
 }

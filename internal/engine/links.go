@@ -208,6 +208,7 @@ func (e *Engine) watch() {
 		all = append(all, w)
 	}
 	e.deps.Watch.Set(all)
+	e.deps.Watch.Pin(e.pinned())
 }
 
 // state is what the rankings are resolved with.

@@ -176,7 +176,7 @@ func TestHardFailback(t *testing.T) {
 			return flow.Flow{Family: route.IPv4, Protocol: 6, Source: netip.MustParseAddrPort("10.20.1.1:1000"), Destination: netip.MustParseAddrPort(dst), Link: 3}
 		}
 		f.flows = nil
-		f.tell(FlowsListed{flow.Mark{Family: route.IPv4, Link: 3, Value: 3, Mask: 0xff}, []flow.Flow{on("4.0.0.1:443"), on("5.0.0.1:443")}})
+		f.tell(FlowsListed{Mark: flow.Mark{Family: route.IPv4, Link: 3, Value: 3, Mask: 0xff}, Flows: []flow.Flow{on("4.0.0.1:443"), on("5.0.0.1:443")}})
 		f.wantFlows("only what the rule covers moves", "delete 4.0.0.1:443")
 	})
 }

@@ -119,6 +119,7 @@ func (e *Engine) endOfRIB(k SessionKey) {
 	}
 	s.complete, e.changed = true, true
 	delete(e.due, dueKey{"quiet", k})
+	e.surveySoon()
 	e.hearLearned(l)
 	if s.stale {
 		e.dropStale(l, k.Family, "not announced again")

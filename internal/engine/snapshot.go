@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"bothways/internal/config"
 	"bothways/internal/fib"
 	"bothways/internal/flow"
 	"bothways/internal/kstate"
@@ -34,6 +35,7 @@ type Snapshot struct {
 	Flows    FillView
 	Use      []UseView
 	Journal  []JournalEntry
+	Findings []config.Finding
 	Prefixes [2]int // by family, rejected ones included
 }
 
@@ -65,6 +67,7 @@ type LinkFamilyView struct {
 	Counts   rib.Counts
 	Limit    int
 	Held     int // prefixes that the neighbor took back, and that are kept
+	Astray   Astray
 }
 
 // PathView is a path.
@@ -139,6 +142,7 @@ func (e *Engine) publish() {
 		}
 	}
 	s.Steer = e.viewSteer()
+	s.Findings = e.findings()
 	s.Proofs = e.viewProofs()
 	s.Symmetry = e.symmetry.view
 	s.Flows, s.Use = FillView{e.fill.count, e.fill.limit, e.fill.level}, e.viewUse()
@@ -157,6 +161,7 @@ func (e *Engine) viewLink(l *link) LinkView {
 		v.Families = append(v.Families, LinkFamilyView{
 			Family: f, Address: l.Address(f), Neighbor: hop, Track: *l.tracks.Neighbor(f), BFD: *l.tracks.BFD(f), Probes: *l.tracks.Probe(f), HasBFD: l.Link.BFD != nil, Usable: l.tracks.Usable(f) && l.index != 0,
 			Up: s.up, Complete: s.complete, Stale: s.stale, Counts: e.tables[at(f)].table.Counts(l.number), Limit: l.Limit.Max, Held: e.heldOf(l, f),
+			Astray: e.surveyOf(moveKey{l.number, f}).known,
 		})
 	}
 	return v

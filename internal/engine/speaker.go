@@ -49,9 +49,10 @@ type Kernel interface {
 	Submit(plan.Batch)
 }
 
-// Watch is told which interfaces and neighbors matter.
+// Watch is told which interfaces and neighbors matter, and which single addresses are pinned.
 type Watch interface {
 	Set([]Watched)
+	Pin([]netip.Addr)
 }
 
 // Flows deletes and lists connections. Its methods only leave word.

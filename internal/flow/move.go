@@ -11,7 +11,7 @@ type Situation struct {
 	Ruled bool
 	// Pinned: connections to the address do not stick, they follow Using at once.
 	Pinned bool
-	// Using are the links that new connections to the address take now.
+	// Using are the living links that new connections to the address take now; none where nothing lives that reaches it.
 	Using []route.Link
 	// SamePool are the links that translate as the connection's link does, itself included.
 	SamePool route.LinkSet

@@ -19,12 +19,12 @@ type Conntrack interface {
 
 // Sink takes what was found and done.
 type Sink interface {
-	// Listed gives the connections of a mark that were asked for.
-	Listed(flow.Mark, []flow.Flow)
 	// Used tells how full the addresses of a link are.
 	Used(flow.Mark, []flow.Usage)
 	// Sampled gives some connections of a mark.
 	Sampled([]flow.Flow)
+	// Listed gives the connections of a mark that were asked for, in parts: more says that this is not the last.
+	Listed(m flow.Mark, flows []flow.Flow, more bool)
 	// Deleted tells how many connections of a link were deleted, and about how many by a flush.
 	Deleted(l route.Link, f route.Family, n int)
 }
@@ -39,6 +39,9 @@ type Sweeper struct {
 
 // maxQueue bounds the requests that wait. The engine asks once per link and family after a change.
 const maxQueue = 1024
+
+// maxPart bounds what the engine is given at once, so that it does other things between.
+const maxPart = 2000
 
 // New returns a sweeper that does nothing before Run.
 func New(c Conntrack, s Sink, log *slog.Logger) *Sweeper {
@@ -86,9 +89,11 @@ func (s *Sweeper) List(m flow.Mark) {
 			s.log.Warn("cannot list connections", "error", err)
 			return
 		}
-		if len(flows) > 0 {
-			s.sink.Listed(m, flows)
+		for len(flows) > maxPart {
+			s.sink.Listed(m, flows[:maxPart], true)
+			flows = flows[maxPart:]
 		}
+		s.sink.Listed(m, flows, false)
 	})
 }
 

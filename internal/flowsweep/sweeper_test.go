@@ -48,10 +48,12 @@ func (f *fake) Delete(_ context.Context, flows []flow.Flow) (int, error) {
 	return len(flows), f.fail
 }
 
-func (f *fake) Fill() (int, int, error)                     { return f.count, 1000, nil }
-func (f *fake) Listed(_ flow.Mark, fl []flow.Flow)          { f.say("listed %d", len(fl)) }
-func (f *fake) Used(_ flow.Mark, u []flow.Usage)            { f.say("used %d", len(u)) }
-func (f *fake) Sampled(fl []flow.Flow)                      { f.say("sampled %d", len(fl)) }
+func (f *fake) Fill() (int, int, error)          { return f.count, 1000, nil }
+func (f *fake) Used(_ flow.Mark, u []flow.Usage) { f.say("used %d", len(u)) }
+func (f *fake) Sampled(fl []flow.Flow)           { f.say("sampled %d", len(fl)) }
+func (f *fake) Listed(_ flow.Mark, fl []flow.Flow, more bool) {
+	f.say("listed %d%s", len(fl), map[bool]string{true: " and more"}[more])
+}
 func (f *fake) Deleted(l route.Link, _ route.Family, n int) { f.say("deleted %d of %d", n, l) }
 
 func (f *fake) want(t *testing.T, want ...string) {
@@ -96,7 +98,10 @@ func TestSweeper(t *testing.T) {
 		f.want(t, "flush 0x200/0xff00", "list 0x200")
 		f.fail, f.flows = nil, nil
 		s.List(m)
-		f.want(t, "list 0x200")
+		f.want(t, "list 0x200", "listed 0")
+		f.flows = make([]flow.Flow, 2*maxPart+1)
+		s.List(m)
+		f.want(t, "list 0x200", "listed 2000 and more", "listed 2000 and more", "listed 1")
 	})
 }
 

@@ -18,6 +18,7 @@ type Kernel interface {
 	Poke(index int) (carrier bool, err error)
 	ProbeNeighbor(index int, a netip.Addr) error
 	Neighbor(index int, a netip.Addr) (kstate.Neighbor, error)
+	Lookup(a netip.Addr) (index int, err error)
 }
 
 // Sink takes what was seen. Its methods may block for as long as the engine is behind.
@@ -25,6 +26,8 @@ type Sink interface {
 	Interfaces(at time.Time, all []kstate.Interface, gateways map[int][2]Gateway)
 	Carrier(index int, carrier bool)
 	Neighbor(n kstate.Neighbor)
+	// Pinned tells by which interface packets to a pinned address leave; 0: by none.
+	Pinned(a netip.Addr, index int)
 }
 
 // Watched is a link.
@@ -56,8 +59,9 @@ type Watcher struct {
 	log    *slog.Logger
 	reread chan struct{}
 
-	mu      sync.Mutex // guards watched, which the engine replaces while the loops read it
+	mu      sync.Mutex // guards what follows, which the engine replaces while the loops read it
 	watched []Watched
+	pinned  []netip.Addr
 }
 
 // New returns a watcher that does nothing before Run.
@@ -113,6 +117,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	loops.Go(func() { w.carriers(ctx) })
 	loops.Go(func() { w.neighbors(ctx) })
 	loops.Go(func() { w.interfaces(ctx) })
+	loops.Go(func() { w.pins(ctx) })
 	loops.Wait()
 	return nil
 }

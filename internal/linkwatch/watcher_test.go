@@ -24,6 +24,8 @@ type fake struct {
 	carriers []bool
 	reads    int
 	states   []kstate.NeighborState
+	leaves   int
+	pins     []string
 }
 
 func (f *fake) with(do func()) {

@@ -32,7 +32,9 @@ type Link struct {
 	Addresses []netip.Addr // the link's own, as far as they are known
 	Proofs    []Proof
 	// Reply is the mark of packets that answer what came in by the link, where that is another than the link's own.
-	Reply uint32
+	Reply   uint32
+	BFD     bool // spoken on the link
+	Circuit bool // of a circuit, by which no VPN of the provider is to be reached
 }
 
 // Path is the name of the link's path.
@@ -49,8 +51,15 @@ const (
 	GuardForeign = "guard_foreign" // packets that would leave a link with an address of another path
 )
 
+// IsGuard reports whether a counter is of packets that were dropped.
+func IsGuard(counter string) bool { return strings.HasPrefix(counter, "guard_") }
+
 // bgpPort is BGP's. Its sessions with a link's neighbor are not tracked, so that a full conntrack table takes none down.
 const bgpPort = 179
+
+// bfdPort is that of BFD over a single hop (RFC 5881, section 4). Each side sends from a port of its own to this one, so
+// that tracking would see two connections that nobody answers. It is not tracked, for the same reason as BGP.
+const bfdPort = 3784
 
 // Priorities of our chains, around which a packet filter can stand: marks before filters, translation where nft's
 // standard puts it, the guard against leaks behind it.
@@ -81,6 +90,9 @@ func Ruleset(p Params) kstate.Ruleset {
 	}
 	r.Sets = append(r.Sets, b.steerSets()...)
 	counters, seen := b.asymmetrySets()
+	counters = append(counters, b.relatedCounters()...)
+	speaking, gateways := b.vpnSets()
+	counters, seen = append(counters, speaking...), append(seen, gateways...)
 	r.Counters, r.Sets = append(r.Counters, counters...), append(append(r.Sets, b.outsideSets()...), seen...)
 	r.Maps = append(r.Maps, b.numbers())
 	r.Chains = append(r.Chains, b.untracked()...)
@@ -125,11 +137,17 @@ func (b *builder) dispatch(d kstate.Direction, prefix string) kstate.NftRule {
 
 func chain(prefix string, l Link) string { return fmt.Sprintf("%s_%d", prefix, l.Number) }
 
-// untracked leaves BGP with the links' neighbors out of connection tracking.
+// untracked leaves BGP with the links' neighbors, and BFD on links that speak it, out of connection tracking. BFD takes
+// nothing that came over a router, so who sends it need not be known here.
 func (b *builder) untracked() []kstate.NftChain {
 	in := kstate.NftChain{Name: "untracked_in", Hook: kstate.Prerouting, Type: kstate.FilterChain, Priority: priorityRaw}
 	out := kstate.NftChain{Name: "untracked_out", Hook: kstate.Output, Type: kstate.FilterChain, Priority: priorityRaw}
 	for _, l := range b.p.Links {
+		if l.BFD {
+			port := kstate.MatchPort{Protocol: kstate.UDP, End: kstate.Destination, Ports: []uint16{bfdPort}}
+			in.Rules = append(in.Rules, rule(kstate.MatchInterface{Direction: kstate.In, Names: []string{l.Interface}}, port, kstate.NoTrack{}))
+			out.Rules = append(out.Rules, rule(kstate.MatchInterface{Direction: kstate.Out, Names: []string{l.Interface}}, port, kstate.NoTrack{}))
+		}
 		for _, n := range l.Neighbors {
 			host := []netip.Prefix{netip.PrefixFrom(n.WithZone(""), n.BitLen())}
 			for _, end := range []kstate.End{kstate.Source, kstate.Destination} {
@@ -168,13 +186,13 @@ func (b *builder) marks() []kstate.NftChain {
 	out := kstate.NftChain{Name: "mark_out", Hook: kstate.Postrouting, Type: kstate.FilterChain, Priority: priorityMangle,
 		Rules: []kstate.NftRule{b.dispatch(kstate.Out, "out")}}
 	// A chain must exist before a rule names it, so those that are jumped to come first.
-	chains := b.asymmetryChains()
+	chains := append(b.asymmetryChains(), b.relatedChains()...)
 	for _, l := range b.p.Links {
 		m := b.mark(l.Number)
 		set := kstate.SetMark{Of: kstate.ConnMark, Mask: mask, Value: m}
 		fresh := kstate.MatchState{States: kstate.StateNew}
 		chains = append(chains, b.astray(l),
-			kstate.NftChain{Name: chain("in", l), Rules: append(b.asymmetry(l),
+			kstate.NftChain{Name: chain("in", l), Rules: append(append(b.asymmetry(l), b.related(l)...),
 				rule(fresh, kstate.MatchMark{Of: kstate.ConnMark, Mask: mask}, set).WithComment("%s", l.Name),
 				rule(fresh, kstate.GotoChain(chain("astray", l))))},
 			kstate.NftChain{Name: chain("claim", l), Rules: append(b.unclaimed(l), rule(set).WithComment("%s", l.Name))},
@@ -229,6 +247,7 @@ func (b *builder) restore() []kstate.NftRule {
 // link, and by the mark it is found and cut.
 func (b *builder) claims(l Link) []kstate.NftRule {
 	rules := []kstate.NftRule{rule(kstate.MatchReply{}, kstate.GotoChain(chain("strayed", l)))}
+	rules = append(rules, b.vpn(l)...)
 	for _, f := range route.Families() {
 		v := kstate.VerdictByMark{Of: kstate.ConnMark, Mask: b.p.Mask}
 		v.Elements = append(v.Elements, kstate.VerdictElement{Verdict: kstate.GotoChain(chain("claim", l))})

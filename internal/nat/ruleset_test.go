@@ -26,7 +26,7 @@ func example() Params {
 			{Name: "nothing to do here", To: []netip.Prefix{net("9.0.0.0/8")}, Sticky: true},
 		},
 		Links: []Link{
-			{Number: 1, Name: "expressroute/primary", Interface: "er0", Neighbors: []netip.Addr{netip.MustParseAddr("192.0.2.2")}, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
+			{Number: 1, Name: "expressroute/primary", Interface: "er0", BFD: true, Circuit: true, Neighbors: []netip.Addr{netip.MustParseAddr("192.0.2.2")}, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 				Reply: 0xfe00, Proofs: []Proof{{netip.MustParseAddr("198.51.100.64"), 0xf001}, {netip.MustParseAddr("2001:db8:100::1"), 0xf002}},
 				Publish: []Publish{
 					{Outside: netip.MustParseAddr("198.51.100.70"), Inside: netip.MustParseAddr("10.20.0.70")},

@@ -212,7 +212,12 @@ func (r *Reconciler) turn(ctx context.Context) bool {
 // write brings the kernel from the modelled state to the wanted one.
 func (r *Reconciler) write(ctx context.Context) bool {
 	r.skip = map[kstate.RouteKey]bool{}
-	ok := r.writeSysctls()
+	ok := true
+	if r.rulesetDone == "" {
+		// What is forwarded before the table is there leaves untranslated, and its connection stays so for good.
+		ok = r.writeFirewall(ctx)
+	}
+	ok = r.writeSysctls() && ok
 	r.writeShapers(ctx)
 	if r.mode == plan.Hold {
 		return r.writeFirewall(ctx) && ok

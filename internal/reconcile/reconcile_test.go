@@ -50,6 +50,7 @@ type fakeFirewall struct {
 	text    string
 	fail    error
 	altered bool
+	before  func() // it is replaced
 }
 
 func (f *fakeFirewall) set(fail error, altered bool) {
@@ -59,6 +60,9 @@ func (f *fakeFirewall) set(fail error, altered bool) {
 }
 
 func (f *fakeFirewall) Replace(_ context.Context, r kstate.Ruleset) error {
+	if f.before != nil {
+		f.before()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.fail != nil {

@@ -38,6 +38,10 @@ type Link struct {
 	Accepted  int       `json:"accepted"`
 	Stale     int       `json:"stale"`
 	Since     time.Time `json:"since"`
+	// Staying counts connections that stay here while new ones to the same addresses take another link, Stranded those that
+	// have addresses of this link, which is dead, and nowhere else to go. Both are of the last survey.
+	Staying  int `json:"staying"`
+	Stranded int `json:"stranded"`
 }
 
 // Session is a BGP session.
@@ -200,6 +204,8 @@ type Status struct {
 	} `json:"prefixes"`
 	Kernel      Kernel      `json:"kernel"`
 	Connections Connections `json:"connections"`
+	// Findings are what is wrong with the configuration and cannot be seen in the file.
+	Findings []Finding `json:"findings"`
 }
 
 // Connections is how full the kernel's table of connections is.
@@ -231,6 +237,15 @@ type Problem struct {
 type Asymmetry struct {
 	Pairs  []AsymmetryPair `json:"pairs"`
 	OneWay []OneWay        `json:"one_way"`
+	// Related are ICMP errors by another path, which are no asymmetry: a router that cannot go on stands anywhere.
+	Related []RelatedPair `json:"related"`
+}
+
+// RelatedPair counts ICMP errors that came by one path about connections of another.
+type RelatedPair struct {
+	Connection string `json:"connection"`
+	Error      string `json:"error"`
+	Packets    uint64 `json:"packets"`
 }
 
 // AsymmetryPair counts packets by one path that belong to connections or addresses of another, with some of the remote addresses of the last ten
@@ -279,9 +294,9 @@ type Pool struct {
 	Internet  []string `json:"internet"`  // paths by which everybody else answers
 }
 
-// Finding is a rule of a provider that is broken now.
+// Finding is a rule of a provider, or of good sense, that is broken now.
 type Finding struct {
-	Severity string `json:"severity"`
+	Severity string `json:"severity"` // error, warning
 	Subject  string `json:"subject"`
 	Case     string `json:"case,omitempty"`
 	Text     string `json:"text"`
