@@ -70,6 +70,8 @@ type Path struct {
 	Prove *Prove
 	// Take lets limits replace a root queueing discipline that is not ours.
 	Take bool
+	// Loose: connections on the path do not stick to their link.
+	Loose bool
 	// Shared allows a pool that another path announces too.
 	Shared bool
 	line   int

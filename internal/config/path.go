@@ -43,6 +43,7 @@ func (p *parser) path(name string, v value) {
 		"publish":    func(v value) { path.Publish = published(v) },
 		"shape":      func(v value) { path.Take = v.word("take", "leave") == "take" },
 		"track":      func(v value) { path.Track = p.track(v) },
+		"sticky":     func(v value) { path.Loose = v.word("connections", "none") == "none" },
 		"prove":      func(v value) { path.Prove = prove(v) },
 		"shared":     func(v value) { path.Shared = v.bool() },
 	})

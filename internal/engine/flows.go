@@ -36,6 +36,7 @@ func (e *Engine) noteMoves() {
 	for i, t := range e.tables {
 		before, now := e.sent.states[i].Dead, e.state(t).Dead
 		e.noteLoose(t)
+		e.noteLooseLinks(t)
 		for _, l := range e.links {
 			if !l.Has(t.f) {
 				continue
@@ -68,6 +69,13 @@ func (e *Engine) noteLostRoutes(t *family) {
 		}
 		if follows(s) && used.Minus(gained) != used {
 			lost = lost.Union(used)
+		}
+	}
+	if !gained.Empty() {
+		for _, l := range e.links {
+			if l.path.Loose && gained.Minus(route.NewLinkSet(l.number)) != (route.LinkSet{}) {
+				lost.Add(l.number)
+			}
 		}
 	}
 	for _, l := range e.links {
@@ -131,6 +139,20 @@ func (e *Engine) noteLoose(t *family) {
 	}
 }
 
+// loose reports whether connections on a link that no rule covers follow what is preferred now.
+func (e *Engine) loose(l route.Link) bool {
+	return slices.ContainsFunc(e.links, func(x *link) bool { return x.number == l && x.path.Loose })
+}
+
+// noteLooseLinks has the connections of paths looked at on which they do not stick.
+func (e *Engine) noteLooseLinks(t *family) {
+	for _, l := range e.links {
+		if l.path.Loose && l.Has(t.f) {
+			e.moves[moveKey{l.number, t.f}] = 0
+		}
+	}
+}
+
 // flowRules are the steer rules as connections are matched with them; nil where one cannot be seen in a connection, or
 // matches nothing now.
 func (e *Engine) flowRules() []*flow.Rule {
@@ -187,6 +209,8 @@ func (e *Engine) judgeFlows(ev FlowsListed) {
 			if ruled = e.cfg.Steer[i].Selective(); ruled {
 				now = t.fib.LookupSteered(i, dst, s).Now
 			}
+		} else {
+			pinned = e.loose(ev.Mark.Link)
 		}
 		var using []route.Link
 		if now.Outcome == rib.Living || now.Outcome == rib.Drained {

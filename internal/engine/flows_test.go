@@ -138,3 +138,27 @@ func TestNowhereToGoWithTheRoutesGone(t *testing.T) {
 		}
 	})
 }
+
+// TestLoosePath moves what was opened on a path that is not sticky as soon as another is preferred.
+func TestLoosePath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, strings.Replace(site, "    provider: internet\n", "    provider: internet\n    sticky: none\n", 1), Adopted{})
+		defer f.end()
+		f.applied()
+		f.flows = nil
+		bothUp(f)
+		f.applied()
+		time.Sleep(2 * sweepPause)
+		synctest.Wait()
+		f.applied()
+		if !slices.Contains(f.flows, "list 3") {
+			t.Fatalf("the circuit announces, and connections on the ISP are not looked at: %v", f.flows)
+		}
+		on := func(dst string) flow.Flow {
+			return flow.Flow{Family: route.IPv4, Protocol: 6, Source: netip.MustParseAddrPort("10.20.1.1:1000"), Destination: netip.MustParseAddrPort(dst), Link: 3}
+		}
+		f.flows = nil
+		f.tell(FlowsListed{Mark: flow.Mark{Family: route.IPv4, Link: 3, Value: 3, Mask: 0xff}, Flows: []flow.Flow{on("4.0.0.1:443"), on("9.9.9.9:443")}})
+		f.wantFlows("only what the circuit takes now", "delete 4.0.0.1:443")
+	})
+}

@@ -222,7 +222,7 @@ func natParams(c *config.Config, links []*link, learned Learned) nat.Params {
 	p := nat.Params{Mask: c.Mark, Observe: c.Observe, Inside: c.Inside.Interfaces, Networks: c.Inside.Networks}
 	replies := replyLinks(links)
 	for _, l := range links {
-		n := nat.Link{Number: l.number, Name: l.FullName(), Interface: l.Interface, Entries: l.path.NAT, Publish: l.path.Publish, BFD: l.BFD != nil, Circuit: l.path.Provider.Circuit}
+		n := nat.Link{Number: l.number, Name: l.FullName(), Interface: l.Interface, Entries: l.path.NAT, Publish: l.path.Publish, Loose: l.path.Loose, BFD: l.BFD != nil, Circuit: l.path.Provider.Circuit}
 		for _, f := range route.Families() {
 			if l.speaks(f) {
 				n.Neighbors = append(n.Neighbors, l.Neighbor(f))

@@ -33,6 +33,7 @@ type Link struct {
 	Proofs    []Proof
 	// Reply is the mark of packets that answer what came in by the link, where that is another than the link's own.
 	Reply   uint32
+	Loose   bool // connections that were opened from inside do not stick to it
 	BFD     bool // spoken on the link
 	Circuit bool // of a circuit, by which no VPN of the provider is to be reached
 }
@@ -225,9 +226,9 @@ func (b *builder) answer() []kstate.NftRule {
 	return []kstate.NftRule{rule(kstate.MatchReply{}, v)}
 }
 
-// answersApart reports whether any link has a mark for replies.
+// answersApart reports whether replies go another way than what keeps to its link.
 func (b *builder) answersApart() bool {
-	return slices.ContainsFunc(b.p.Links, func(l Link) bool { return l.Reply != 0 })
+	return slices.ContainsFunc(b.p.Links, func(l Link) bool { return l.Reply != 0 || l.Loose })
 }
 
 // restore gives packets the mark of their connection's link; where that is only observed it is no rule.
@@ -237,7 +238,12 @@ func (b *builder) restore() []kstate.NftRule {
 	}
 	v := kstate.VerdictByMark{Of: kstate.ConnMark, Mask: b.p.Mask}
 	for _, l := range b.p.Links {
-		v.Elements = append(v.Elements, kstate.VerdictElement{Mark: b.mark(l.Number), Verdict: kstate.GotoChain(chain("restore", l))})
+		if !l.Loose {
+			v.Elements = append(v.Elements, kstate.VerdictElement{Mark: b.mark(l.Number), Verdict: kstate.GotoChain(chain("restore", l))})
+		}
+	}
+	if len(v.Elements) == 0 {
+		return nil
 	}
 	return []kstate.NftRule{rule(v)}
 }
