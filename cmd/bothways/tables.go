@@ -189,6 +189,9 @@ func statusTable(s v1.Status) []table.Table {
 	}
 	add("model", "%s; %d repaired, %d refused since the start", agrees, s.Kernel.Repaired, s.Kernel.Refused)
 	add("connections", "%d of at most %d: %s", s.Connections.Count, s.Connections.Limit, s.Connections.State)
+	if s.Connections.Unmarked > 0 {
+		add("from before", "%d packets of connections that were there before the edge, left alone", s.Connections.Unmarked)
+	}
 	if s.Kernel.Pending > 0 {
 		add("pending", "%d routes", s.Kernel.Pending)
 	}

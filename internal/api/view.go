@@ -15,7 +15,7 @@ import (
 	"bothways/internal/track"
 )
 
-func (s server) status(*http.Request) (any, error) {
+func (s server) status(r *http.Request) (any, error) {
 	snap, k := s.Engine.Snapshot(), s.Kernel()
 	out := v1.Status{Site: snap.Site, At: time.Now(), Mode: snap.Mode.String(), Waiting: snap.Waiting}
 	out.Prefixes.IPv4, out.Prefixes.IPv6 = snap.Prefixes[0], snap.Prefixes[1]
@@ -24,7 +24,11 @@ func (s server) status(*http.Request) (any, error) {
 		Nexthops: k.Nexthops, Rules: k.Rules, Repaired: k.Repaired, Refused: k.Refused, LastError: k.LastError,
 		Behind: snap.Sequence - min(k.Sequence, snap.Sequence), Sysctls: []v1.Sysctl{},
 	}
-	out.Connections = v1.Connections{Count: snap.Flows.Count, Limit: snap.Flows.Limit, State: snap.Flows.Level.String()}
+	counters, err := s.Counters(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	out.Connections = v1.Connections{Unmarked: counters[nat.Unmarked].Packets, Count: snap.Flows.Count, Limit: snap.Flows.Limit, State: snap.Flows.Level.String()}
 	out.Findings = []v1.Finding{}
 	for _, f := range snap.Findings {
 		out.Findings = append(out.Findings, v1.Finding{Severity: string(f.Severity), Subject: f.Subject, Text: f.Text, Reason: f.Reason})

@@ -30,6 +30,7 @@ func proofs(t *testing.T, w *lab.World, want func(v1.Proof) string) []v1.Proof {
 	t.Helper()
 	var list []v1.Proof
 	eventually(t, func(ctx context.Context) error {
+		list = nil // what an answer leaves out must not be that of the one before
 		if err := w.Show(ctx, "proofs", &list); err != nil {
 			return err
 		}

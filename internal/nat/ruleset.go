@@ -50,6 +50,7 @@ const (
 	GuardTransit = "guard_transit" // packets from one link to another
 	GuardLeak    = "guard_leak"    // packets that would leave a link untranslated
 	GuardForeign = "guard_foreign" // packets that would leave a link with an address of another path
+	Unmarked     = "unmarked"      // packets of connections that were there before the table, and are left alone
 )
 
 // IsGuard reports whether a counter is of packets that were dropped.
@@ -76,7 +77,7 @@ const (
 // Ruleset computes the table.
 func Ruleset(p Params) kstate.Ruleset {
 	b := &builder{p: p}
-	r := kstate.Ruleset{Counters: []string{GuardForeign, GuardLeak, GuardTransit}}
+	r := kstate.Ruleset{Counters: []string{GuardForeign, GuardLeak, GuardTransit, Unmarked}}
 	r.Sets = append(r.Sets,
 		kstate.NftSet{Name: "links", Type: kstate.Ifname, Interfaces: b.interfaces()},
 		kstate.NftSet{Name: "inside", Type: kstate.Ifname, Interfaces: p.Inside})
@@ -196,7 +197,9 @@ func (b *builder) marks() []kstate.NftChain {
 			kstate.NftChain{Name: chain("in", l), Rules: append(append(b.asymmetry(l), b.related(l)...),
 				rule(fresh, kstate.MatchMark{Of: kstate.ConnMark, Mask: mask}, set).WithComment("%s", l.Name),
 				rule(fresh, kstate.GotoChain(chain("astray", l))))},
-			kstate.NftChain{Name: chain("claim", l), Rules: append(b.unclaimed(l), rule(set).WithComment("%s", l.Name))},
+			kstate.NftChain{Name: chain("claim", l), Rules: []kstate.NftRule{rule(set).WithComment("%s", l.Name)}},
+			kstate.NftChain{Name: chain("fresh", l), Rules: append(b.unclaimed(l),
+				rule(fresh, kstate.GotoChain(chain("claim", l))), rule(kstate.Count{Name: Unmarked}))},
 			kstate.NftChain{Name: chain("strayed", l), Rules: b.strayed(l)},
 			kstate.NftChain{Name: chain("out", l), Rules: b.claims(l)},
 			kstate.NftChain{Name: chain("restore", l), Rules: []kstate.NftRule{
@@ -248,7 +251,7 @@ func (b *builder) restore() []kstate.NftRule {
 	return []kstate.NftRule{rule(v)}
 }
 
-// claims gives a connection that was opened from inside the mark of the link that it leaves by: a new one, and one of a
+// claims gives a connection that is opened from inside the mark of the link that it leaves by, and one of a
 // link that translates alike, whose address goes on being right. Any other keeps its mark: its address belongs to that
 // link, and by the mark it is found and cut.
 func (b *builder) claims(l Link) []kstate.NftRule {
@@ -256,7 +259,7 @@ func (b *builder) claims(l Link) []kstate.NftRule {
 	rules = append(rules, b.vpn(l)...)
 	for _, f := range route.Families() {
 		v := kstate.VerdictByMark{Of: kstate.ConnMark, Mask: b.p.Mask}
-		v.Elements = append(v.Elements, kstate.VerdictElement{Verdict: kstate.GotoChain(chain("claim", l))})
+		v.Elements = append(v.Elements, kstate.VerdictElement{Verdict: kstate.GotoChain(chain("fresh", l))})
 		same := SamePool(b.p.Links, l.Number, f)
 		for _, o := range b.p.Links {
 			if o.Number != l.Number && same.Has(o.Number) {

@@ -210,9 +210,11 @@ type Status struct {
 
 // Connections is how full the kernel's table of connections is.
 type Connections struct {
-	Count int    `json:"count"`
-	Limit int    `json:"limit"`
-	State string `json:"state"` // fine, nearly full, full
+	// Unmarked counts packets of connections that were there before the edge: they are left alone.
+	Unmarked uint64 `json:"unmarked"`
+	Count    int    `json:"count"`
+	Limit    int    `json:"limit"`
+	State    string `json:"state"` // fine, nearly full, full
 }
 
 // Stop asks the daemon to end.
