@@ -104,6 +104,7 @@ func TestFullTableTakesNoSessionDown(t *testing.T) {
 	trackIs(t, w, "isp-a/main", "bfd", "up")
 	n := fillTable(t, w)
 	t.Logf("%d connections fill the table", n)
+	event(t, w, "alarm", "the table of connections is full: ")
 	storage := address(t, w, "storage", false)
 	one, cancel := context.WithTimeout(within(t), time.Second)
 	defer cancel()
@@ -134,5 +135,45 @@ func TestFullTableTakesNoSessionDown(t *testing.T) {
 		if l.State != "up" {
 			t.Errorf("link %s is %s: %s", l.Name, l.State, l.Reachable)
 		}
+	}
+}
+
+// TestPoolNearItsEnd gives one address of ISP A's pool almost all the connections that it can have towards one service: both
+// alarms are raised, and which address, towards whom.
+func TestPoolNearItsEnd(t *testing.T) {
+	t.Parallel()
+	w := raise(t, nil)
+	edge(t, w)
+	number := 0
+	var links []v1.Link
+	if err := w.Show(within(t), "links", &links); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range links {
+		if l.Name == "isp-a/main" {
+			number = l.Number
+		}
+	}
+	pool, service := netip.MustParseAddr("203.0.113.7"), netip.MustParseAddrPort("193.0.11.51:443")
+	const n = 60000
+	err := w.Exec(lab.Edge, func() error {
+		_, err := netns.Track(n, func(i int) netns.Tracked {
+			port := uint16(1024 + i)
+			return netns.Tracked{Source: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 20, byte(i >> 14), 77}), port), Destination: service,
+				Translated: netip.AddrPortFrom(pool, port), Mark: uint32(number)}
+		})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	event(t, w, "alarm", "203.0.113.7 of the pool is nearly full by all its connections: 60000 of 64512 (tcp)")
+	event(t, w, "alarm", "203.0.113.7 of the pool is nearly full by its ports towards 193.0.11.51:443: 60000 of 64512 (tcp)")
+	var shown v1.Translation
+	if err := w.Show(within(t), "nat", &shown); err != nil {
+		t.Fatal(err)
+	}
+	if len(shown.Use) != 1 || shown.Use[0].Link != "isp-a/main" || shown.Use[0].Busiest != n {
+		t.Errorf("show nat: %+v", shown.Use)
 	}
 }

@@ -15,7 +15,9 @@ import (
 // Tracked is an established TCP connection over IPv4, as it is put into the kernel's table.
 type Tracked struct {
 	Source, Destination netip.AddrPort
-	Mark                uint32
+	// Translated is the source as the other end sees it; invalid: as it is.
+	Translated netip.AddrPort
+	Mark       uint32
 }
 
 // Values of linux/netfilter/nfnetlink_conntrack.h.
@@ -102,7 +104,11 @@ func trackMessage(t Tracked, flags netlink.HeaderFlags, sequence uint32) ([]byte
 		}
 	}
 	ae.Nested(ctaTupleOrig, tuple(t.Source, t.Destination))
-	ae.Nested(ctaTupleReply, tuple(t.Destination, t.Source))
+	seen := t.Source
+	if t.Translated.IsValid() {
+		seen = t.Translated
+	}
+	ae.Nested(ctaTupleReply, tuple(t.Destination, seen))
 	ae.Uint32(ctaStatus, statusSeenReply|statusAssured|statusConfirmed)
 	ae.Uint32(ctaTimeout, trackTime)
 	ae.Uint32(ctaMark, t.Mark)
