@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -88,13 +87,7 @@ func (s flowSink) Used(m flow.Mark, use []flow.Usage) {
 func (s flowSink) Sampled(flows []flow.Flow) { s.d.tell(engine.FlowsSampled{Flows: flows}) }
 
 func (s flowSink) Deleted(l route.Link, f route.Family, n int) {
-	name := fmt.Sprintf("mark %d", l)
-	for _, x := range s.d.engine.Snapshot().Links {
-		if x.Number == l {
-			name = x.Name
-		}
-	}
 	if n > 0 {
-		s.d.tell(engine.FlowsDeleted(engine.SessionKey{Link: name, Family: f}.String(), time.Now(), n))
+		s.d.tell(engine.FlowsCut{Mark: flow.Mark{Link: l, Family: f}, Count: n, At: time.Now()})
 	}
 }

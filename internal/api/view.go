@@ -231,7 +231,14 @@ func (s server) nat(r *http.Request) (any, error) {
 func (s server) events(*http.Request) (any, error) {
 	out := []v1.Event{}
 	for _, j := range s.Engine.Snapshot().Journal {
-		out = append(out, v1.Event{At: j.At, Kind: j.Kind, Subject: j.Subject, Text: j.Text})
+		v := v1.Event{At: j.At, Kind: j.Kind, Subject: j.Subject, Text: j.Text}
+		for _, p := range j.Phases {
+			if v.Phases == nil {
+				v.Phases = map[string]float64{}
+			}
+			v.Phases[p.Name] = float64(p.After.Microseconds()) / 1000
+		}
+		out = append(out, v)
 	}
 	return out, nil
 }

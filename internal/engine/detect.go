@@ -108,6 +108,9 @@ func (e *Engine) probed(ev Probed) {
 		return
 	}
 	p := l.tracks.Probe(ev.Key.Family)
+	if ev.Result.OK {
+		l.answered[at(ev.Key.Family)] = e.now
+	}
 	usable := l.usable()
 	next, changed := p.Observe(e.now, ev.Result)
 	*p = next
@@ -120,7 +123,7 @@ func (e *Engine) probed(ev Probed) {
 		e.restart.Failed = true
 	}
 	if next.Down && usable != l.usable() {
-		e.startFailover(fmt.Sprintf("%s probes down", ev.Key))
+		e.startOutage(l, fmt.Sprintf("%s probes down", ev.Key), l.answered[at(ev.Key.Family)])
 	}
 	e.note("link", ev.Key.String(), fmt.Sprintf("probes %s: %s", word, next.Why))
 }

@@ -49,7 +49,7 @@ type Engine struct {
 	orphans    []route.Link                  // numbers that an earlier daemon gave to interfaces that no link has any more
 	told       map[nat.Crossing]time.Time    // when the journal last spoke of replies by another path
 	pins       map[netip.Prefix][]route.Link // what each pin used at the last look
-	failover   []failover
+	outages    []outage
 	proofs     proofs
 	symmetry   symmetry
 	fill       fill
@@ -248,6 +248,8 @@ func (e *Engine) handle(ev Event) {
 		e.proved(ev)
 	case Filled:
 		e.filled(ev)
+	case FlowsCut:
+		e.flowsCut(ev)
 	case FlowsUsed:
 		e.used(ev)
 	case FlowsSampled:

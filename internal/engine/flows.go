@@ -241,8 +241,3 @@ func flowsText(n int) string {
 	}
 	return fmt.Sprintf("%d connections cut: their addresses do not exist on the ways that they would go now", n)
 }
-
-// FlowsDeleted is the journal's entry for connections that were cut.
-func FlowsDeleted(link string, at time.Time, n int) Happened {
-	return Happened{At: at, Kind: "flows", Subject: link, Text: flowsText(n)}
-}

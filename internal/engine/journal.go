@@ -10,6 +10,13 @@ type JournalEntry struct {
 	Kind    string // session, link, failover, flows, connections, vpn, pin, limit, restart, reload, update, repaired, refused
 	Subject string
 	Text    string
+	Phases  []Phase // of a failover
+}
+
+// Phase is how long after a failure was seen something was done; detected: how long before it there was a sign of life.
+type Phase struct {
+	Name  string // detected, kernel, routes, connections
+	After time.Duration
 }
 
 // journal keeps the last entries, in their order.
@@ -34,7 +41,11 @@ func (j *journal) add(n JournalEntry) {
 func (e *Engine) note(kind, subject, text string) { e.noteAt(e.now, kind, subject, text) }
 
 func (e *Engine) noteAt(at time.Time, kind, subject, text string) {
-	e.journal.add(JournalEntry{at, kind, subject, text})
+	e.noteEntry(JournalEntry{At: at, Kind: kind, Subject: subject, Text: text})
+}
+
+func (e *Engine) noteEntry(n JournalEntry) {
+	e.journal.add(n)
 	e.changed = true
-	e.deps.Log.Info(text, "kind", kind, "subject", subject)
+	e.deps.Log.Info(n.Text, "kind", n.Kind, "subject", n.Subject)
 }

@@ -180,7 +180,7 @@ func (e *Engine) observe(l *link, s *track.State, kind track.Kind, good bool, wh
 			e.restart.Failed = true
 		}
 		if was.Seen && usable != l.usable() {
-			e.startFailover(fmt.Sprintf("%s %s down", l.FullName(), kind))
+			e.startOutage(l, fmt.Sprintf("%s %s down", l.FullName(), kind), time.Time{})
 		}
 	}
 	e.note("link", l.FullName(), fmt.Sprintf("%s %s: %s", kind, word, why))

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"time"
 
 	"bothways/internal/policy"
 	"bothways/internal/route"
@@ -72,7 +73,7 @@ func (e *Engine) sessionDown(ev SessionDown) {
 		return // the link has no session any more by its configuration, and may have a default of its own
 	}
 	e.note("session", ev.Key.String(), "down: "+ev.Reason)
-	e.startFailover(ev.Key.String() + " session down")
+	e.startOutage(l, ev.Key.String()+" session down", time.Time{})
 	// First the groups, by naming the link dead to the rankings; its routes are taken out behind that.
 	t.down.Add(l.number)
 }

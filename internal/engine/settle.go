@@ -1,9 +1,7 @@
 package engine
 
 import (
-	"fmt"
 	"slices"
-	"time"
 
 	"bothways/internal/fib"
 	"bothways/internal/kstate"
@@ -119,11 +117,7 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 	e.sequence++
 	b.Sequence = e.sequence
 	e.sent.objects, e.sent.mode, e.sent.ruleset, e.sent.sysctls, e.sent.shapers, e.sent.any = b.Objects, mode, text, b.Sysctls, b.Shapers, true
-	for i := range e.failover {
-		if e.failover[i].sequence == 0 {
-			e.failover[i].sequence = e.sequence
-		}
-	}
+	e.outagesAnswered(withRoutes)
 	for k, sequence := range e.moves {
 		if sequence == 0 {
 			e.moves[k] = e.sequence
@@ -198,30 +192,4 @@ func (e *Engine) withdraw() {
 		b.Shapers[i].Classes = nil
 	}
 	e.deps.Kernel.Submit(b)
-}
-
-// failover is a failure whose way into the kernel is timed.
-type failover struct {
-	what     string
-	at       time.Time
-	sequence uint64 // of the first batch that answers it
-}
-
-// maxFailovers bounds what is timed at once.
-const maxFailovers = 16
-
-func (e *Engine) startFailover(what string) {
-	if len(e.failover) < maxFailovers {
-		e.failover = append(e.failover, failover{what: what, at: e.now})
-	}
-}
-
-func (e *Engine) applied(ev Applied) {
-	e.failover = slices.DeleteFunc(e.failover, func(f failover) bool {
-		if f.sequence == 0 || ev.Sequence < f.sequence {
-			return false
-		}
-		e.noteAt(ev.At, "failover", f.what, fmt.Sprintf("kernel written %.1f ms after it was seen", float64(ev.At.Sub(f.at).Microseconds())/1000))
-		return true
-	})
 }

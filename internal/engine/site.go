@@ -3,6 +3,7 @@ package engine
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"bothways/internal/config"
 	"bothways/internal/fib"
@@ -27,6 +28,8 @@ type link struct {
 	tracks  track.Link
 	imports [2]*policy.Import
 	session [2]sessionState
+	// answered is when a probe was answered last, by family.
+	answered [2]time.Time
 }
 
 // sessionState is what the engine knows of a session.
@@ -134,7 +137,7 @@ func build(c *config.Config, numbers map[string]route.Link, before []*link) []*l
 			l := &link{Link: cl, number: numbers[cl.Interface], path: p, order: i}
 			for _, old := range before {
 				if old.FullName() == l.FullName() && old.Interface == l.Interface {
-					l.index, l.carrier, l.gateway, l.tracks, l.session = old.index, old.carrier, old.gateway, old.tracks, old.session
+					l.index, l.carrier, l.gateway, l.tracks, l.session, l.answered = old.index, old.carrier, old.gateway, old.tracks, old.session, old.answered
 				}
 			}
 			for _, f := range route.Families() {

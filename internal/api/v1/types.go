@@ -167,6 +167,8 @@ type Event struct {
 	Kind    string    `json:"kind"`
 	Subject string    `json:"subject"`
 	Text    string    `json:"text"`
+	// Phases of a failover, in milliseconds after it was seen; detected: how long before it was the last sign of life.
+	Phases map[string]float64 `json:"phases_ms,omitempty"`
 }
 
 // Kernel is how the kernel agrees with what is wanted.

@@ -1,0 +1,107 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"bothways/internal/flow"
+	"bothways/internal/route"
+)
+
+// outage is a failure whose way through the phases is timed.
+type outage struct {
+	link     string
+	what     string
+	evidence time.Time // of the last sign of life; zero: not known
+	seen     time.Time
+	first    uint64 // sequence of the first batch that answers it: the groups
+	last     uint64 // and of the one behind it: the routes
+	written  time.Time
+}
+
+// Bounds of what is timed.
+const (
+	maxOutages = 16
+	// outageKept is how long connections that are cut are put down to an outage.
+	outageKept = 30 * time.Second
+)
+
+func (e *Engine) startOutage(l *link, what string, evidence time.Time) {
+	e.outages = slices.DeleteFunc(e.outages, func(o outage) bool { return e.now.Sub(o.seen) > outageKept })
+	if len(e.outages) < maxOutages {
+		e.outages = append(e.outages, outage{link: l.FullName(), what: what, evidence: evidence, seen: e.now})
+	}
+}
+
+// outagesAnswered notes which batches answer the outages of this turn.
+func (e *Engine) outagesAnswered(withRoutes bool) {
+	for i := range e.outages {
+		o := &e.outages[i]
+		if o.first == 0 {
+			o.first = e.sequence
+		}
+		if o.last == 0 && withRoutes {
+			o.last = e.sequence
+		}
+	}
+}
+
+// applied tells of outages whose answer is in the kernel.
+func (e *Engine) applied(ev Applied) {
+	for i := range e.outages {
+		o := &e.outages[i]
+		if o.first == 0 || ev.Sequence < o.first {
+			continue
+		}
+		if o.written.IsZero() {
+			o.written = ev.At
+		}
+		// A turn without changes of routes has no second batch.
+		if last := max(o.last, o.first); ev.Sequence < last || o.last == outageTold {
+			continue
+		}
+		phases := []Phase{{"kernel", o.written.Sub(o.seen)}}
+		text := fmt.Sprintf("kernel written %s after it was seen", milliseconds(o.written.Sub(o.seen)))
+		if o.last > o.first {
+			phases = append(phases, Phase{"routes", ev.At.Sub(o.seen)})
+			text += fmt.Sprintf(", routes after %s", milliseconds(ev.At.Sub(o.seen)))
+		}
+		if !o.evidence.IsZero() {
+			phases = append([]Phase{{"detected", o.seen.Sub(o.evidence)}}, phases...)
+			text += fmt.Sprintf("; the last sign of life was %s before", milliseconds(o.seen.Sub(o.evidence)))
+		}
+		o.last = outageTold
+		e.noteEntry(JournalEntry{At: ev.At, Kind: "failover", Subject: o.what, Text: text, Phases: phases})
+	}
+}
+
+// outageTold stands for a batch that will never come: the outage is told.
+const outageTold = ^uint64(0)
+
+// flowsCut tells of connections that were cut, and how long after the outage that they were cut for.
+func (e *Engine) flowsCut(ev FlowsCut) {
+	link := e.names([]route.Link{ev.Mark.Link})[0]
+	n := JournalEntry{At: ev.At, Kind: "flows", Subject: SessionKey{link, ev.Mark.Family}.String(), Text: flowsText(ev.Count)}
+	for _, o := range slices.Backward(e.outages) {
+		if o.link == link && ev.At.Sub(o.seen) < outageKept {
+			n.Phases = []Phase{{"connections", ev.At.Sub(o.seen)}}
+			n.Text += fmt.Sprintf(", %s after %s was seen", milliseconds(ev.At.Sub(o.seen)), o.what)
+			break
+		}
+	}
+	e.noteEntry(n)
+}
+
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+}
+
+// FlowsCut tells how many connections of a link were cut.
+type FlowsCut struct {
+	Mark  flow.Mark
+	Count int
+	At    time.Time
+}
+
+func (FlowsCut) event() {}
