@@ -29,7 +29,7 @@ const (
 // Run goes through everything. The error is of what kept the tour from going on; claims that do not hold are none.
 func (d *Demo) Run(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		d.begin, d.allUp, d.primaryFails, d.circuitFails, d.connectionsStay, d.ispFails, d.bothWays, d.ispFallsSilent, d.edgeDies, d.nothingLeaked,
+		d.begin, d.allUp, d.waysBack, d.primaryFails, d.circuitFails, d.connectionsStay, d.ispFails, d.bothWays, d.ispFallsSilent, d.edgeDies, d.nothingLeaked,
 	} {
 		if err := step(ctx); err != nil {
 			return err
