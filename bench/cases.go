@@ -7,5 +7,10 @@ func cases() []benchCase {
 		{"memory", "Memory with two full tables", caseMemory},
 		{"kernel", "Into the kernel, whole", caseKernel},
 		{"tables", "Two ISPs and a circuit, into the kernel", caseTables},
+		{"drop", "The better neighbor's session ends, whole table", caseDrop},
+		{"ipv6", "The better neighbor's session ends, IPv6", caseIPv6},
+		{"carrier", "A carrier is lost", caseCarrier},
+		{"refill", "A carrier is lost under full tables", caseRefill},
+		{"churn", "Real updates", caseChurn},
 	}
 }

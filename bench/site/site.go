@@ -91,13 +91,13 @@ func (s *Site) build(o Options) error {
 			return err
 		}
 		s.Peers = append(s.Peers, p)
-		index := 0
+		index, far := 20+i, 40+i
 		if o.Cards {
-			index = 20 + i
+			far = index
 		}
 		err := netns.Wire(
 			netns.End{In: s.Edge, Name: p.Interface, Index: index, Addresses: []netip.Prefix{netip.PrefixFrom(p.Router, 30), netip.PrefixFrom(p.Router6, 64)}},
-			netns.End{In: p.Space, Name: PeerDevice, Index: index, Addresses: []netip.Prefix{netip.PrefixFrom(p.Address, 30), netip.PrefixFrom(p.Address6, 64)}})
+			netns.End{In: p.Space, Name: PeerDevice, Index: far, Addresses: []netip.Prefix{netip.PrefixFrom(p.Address, 30), netip.PrefixFrom(p.Address6, 64)}})
 		if err != nil {
 			return err
 		}
