@@ -30,62 +30,56 @@ func (d *dest) state() State { return State{d.own, d.cover, d.ranking} }
 // Commit decides again what is dirty and what is covered by it, and calls each for every prefix whose state changed, in
 // no particular order. Work is proportional to what is dirty and to what lies inside prefixes whose ranking changed.
 func (t *Table) Commit(each func(Change)) {
-	if len(t.dirty) == 0 {
+	if t.dirty.n == 0 {
 		return
 	}
-	for _, slot := range t.dirty {
-		t.touch(slot)
-		t.dests.at(slot).own = t.decide(slot)
+	for slot := range t.dirty.all() {
+		t.touch(*slot)
+		t.index.dests.at(*slot).own = t.decide(*slot)
 	}
-	if len(t.dirty) > t.index.size/4 {
+	if int(t.dirty.n) > t.index.size/4 {
 		for slot := range t.index.all() {
 			t.place(slot)
 		}
 	} else {
-		for _, slot := range t.dirty {
-			t.walk(slot)
+		for slot := range t.dirty.all() {
+			t.walk(*slot)
 		}
 	}
-	for _, c := range t.touched {
-		d := t.dests.at(c.slot)
+	for c := range t.touched.all() {
+		d := t.index.dests.at(c.slot)
 		d.touched = false
 		if now := d.state(); now != c.old {
 			each(Change{Prefix: t.index.prefix(c.slot), Old: c.old, New: now})
 		}
 	}
-	for _, slot := range t.dirty {
-		d := t.dests.at(slot)
+	for slot := range t.dirty.all() {
+		d := t.index.dests.at(*slot)
 		d.dirty, d.walked = false, false
 		if d.routes == 0 {
-			t.index.remove(slot)
+			t.index.remove(*slot)
 			*d = dest{}
-			t.free = append(t.free, slot)
+			t.free = append(t.free, *slot)
 		}
 	}
-	t.touched, t.dirty = emptied(t.touched), emptied(t.dirty)
+	t.touched.empty(keptScratch)
+	t.dirty.empty(keptScratch)
 }
 
-// keptScratch is how many elements of a list are kept for the next commit: a burst of a session's, but not a whole table.
+// keptScratch is how many elements of a commit's lists are kept for the next: a burst of a session's, not a whole table.
 const keptScratch = 1 << 16
 
-func emptied[T any](list []T) []T {
-	if cap(list) > keptScratch {
-		return nil
-	}
-	return list[:0]
-}
-
 func (t *Table) touch(slot uint32) {
-	d := t.dests.at(slot)
+	d := t.index.dests.at(slot)
 	if !d.touched {
 		d.touched = true
-		t.touched = append(t.touched, touch{slot, d.state()})
+		*t.touched.at(t.touched.add()) = touch{slot, d.state()}
 	}
 }
 
 // place sets what follows from own and cover. The places of what covers it must be set.
 func (t *Table) place(slot uint32) {
-	d := t.dests.at(slot)
+	d := t.index.dests.at(slot)
 	var cover, ranking RankingID
 	if d.routes != 0 {
 		cover = t.coverOf(slot)
@@ -101,7 +95,7 @@ func (t *Table) place(slot uint32) {
 // effective is the ranking that a prefix hands to what it covers; one that is going away is transparent.
 func (t *Table) effective(slot uint32) RankingID {
 	for ; slot != 0; slot = t.index.parent(slot) {
-		if d := t.dests.at(slot); d.routes != 0 {
+		if d := t.index.dests.at(slot); d.routes != 0 {
 			return d.ranking
 		}
 	}
@@ -113,7 +107,7 @@ func (t *Table) coverOf(slot uint32) RankingID { return t.effective(t.index.pare
 
 // walk places a prefix and, where its ranking changed, all that lies inside it. What covers it and is dirty goes first.
 func (t *Table) walk(slot uint32) {
-	for d := t.dests.at(slot); !d.walked; {
+	for d := t.index.dests.at(slot); !d.walked; {
 		t.walkOne(t.highest(slot))
 	}
 }
@@ -122,7 +116,7 @@ func (t *Table) walk(slot uint32) {
 func (t *Table) highest(slot uint32) uint32 {
 	top := slot
 	for up := t.index.parent(slot); up != 0; up = t.index.parent(up) {
-		if d := t.dests.at(up); d.dirty && !d.walked {
+		if d := t.index.dests.at(up); d.dirty && !d.walked {
 			top = up
 		}
 	}
@@ -132,7 +126,7 @@ func (t *Table) highest(slot uint32) uint32 {
 func (t *Table) walkOne(slot uint32) {
 	// What lies inside saw this prefix's ranking, or, where the prefix is new, that of the cover. The cover's did not
 	// change in this commit: otherwise this prefix would have been placed with it.
-	before := t.dests.at(slot).ranking
+	before := t.index.dests.at(slot).ranking
 	if before == 0 {
 		before = t.coverOf(slot)
 	}
@@ -149,7 +143,7 @@ func (t *Table) walkOne(slot uint32) {
 
 // decide interns the tiers of a prefix's own candidates.
 func (t *Table) decide(slot uint32) RankingID {
-	if i := t.dests.at(slot).routes; i != 0 {
+	if i := t.index.dests.at(slot).routes; i != 0 {
 		// Most prefixes of a site with one full table have one route.
 		if e := t.routes.at(i); e.next == 0 && e.reason == policy.Accepted {
 			return t.only(e.link)
@@ -184,7 +178,7 @@ func (t *Table) only(l route.Link) RankingID {
 // candidates collects the usable routes of a prefix, best first. The slice is valid until the next call.
 func (t *Table) candidates(slot uint32) []Candidate {
 	cs := t.scratch[:0]
-	for i := t.dests.at(slot).routes; i != 0; {
+	for i := t.index.dests.at(slot).routes; i != 0; {
 		e := t.routes.at(i)
 		i = e.next
 		if e.reason == policy.Accepted {

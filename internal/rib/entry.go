@@ -48,7 +48,7 @@ func (t *Table) entries(slot uint32) []Entry {
 		out = append(out, Entry{Link: cs[i].Link, Attrs: cs[i].Attrs, Static: cs[i].Static, Decided: step, Tier: tier,
 			Preference: cs[i].preference()})
 	}
-	for i := t.dests.at(slot).routes; i != 0; {
+	for i := t.index.dests.at(slot).routes; i != 0; {
 		e := t.routes.at(i)
 		i = e.next
 		if e.reason != policy.Accepted {
@@ -83,7 +83,7 @@ func (t *Table) After(after netip.Prefix, wanted func(l route.Link, rejected boo
 }
 
 func (t *Table) any(slot uint32, wanted func(l route.Link, rejected bool) bool) bool {
-	for i := t.dests.at(slot).routes; i != 0; i = t.routes.at(i).next {
+	for i := t.index.dests.at(slot).routes; i != 0; i = t.routes.at(i).next {
 		if e := t.routes.at(i); wanted(e.link, e.reason != policy.Accepted) {
 			return true
 		}
@@ -95,7 +95,7 @@ func (t *Table) any(slot uint32, wanted func(l route.Link, rejected bool) bool) 
 func (t *Table) States() iter.Seq2[netip.Prefix, State] {
 	return func(yield func(netip.Prefix, State) bool) {
 		for slot := range t.index.all() {
-			if !yield(t.index.prefix(slot), t.dests.at(slot).state()) {
+			if !yield(t.index.prefix(slot), t.index.dests.at(slot).state()) {
 				return
 			}
 		}
@@ -109,7 +109,7 @@ func (t *Table) Lookup(dst netip.Prefix) (p netip.Prefix, id RankingID, ok bool)
 	if !ok {
 		return netip.Prefix{}, 0, false
 	}
-	return t.index.prefix(slot), t.dests.at(slot).ranking, true
+	return t.index.prefix(slot), t.index.dests.at(slot).ranking, true
 }
 
 // Covering lists the prefixes that cover p, and p itself where it is in the table, the longest first.
@@ -126,7 +126,7 @@ func (t *Table) Covering(p netip.Prefix) []netip.Prefix {
 func (t *Table) Accepted(links route.LinkSet) []netip.Prefix {
 	var out []netip.Prefix
 	for slot := range t.index.all() {
-		for i := t.dests.at(slot).routes; i != 0; {
+		for i := t.index.dests.at(slot).routes; i != 0; {
 			e := t.routes.at(i)
 			i = e.next
 			if links.Has(e.link) && e.reason == policy.Accepted && e.gen == t.counts[e.link].gen {

@@ -23,8 +23,8 @@ type index struct {
 	tops   []uint64 // rank of the first of each leaf
 	leaves []*leaf
 	size   int
-	places slab[place]
-	lows   slab[low] // IPv6 only, by slot as places are
+	dests  slab[dest]
+	lows   slab[low] // IPv6 only, by slot as dests are
 }
 
 type leaf struct {
@@ -33,13 +33,20 @@ type leaf struct {
 	n    int32
 }
 
-// place is where a prefix is: its rank, and the slot of the longest prefix that covers it; 0: none.
+// dest is a prefix with what was decided for it. Index and table share it, so that a prefix is one half of a cache line.
 //
 // The rank orders prefixes: in IPv4 it is the whole key, with the length in the last byte; in IPv6 it is the first half
 // of the address, and low decides between equals.
-type place struct {
+type dest struct {
 	rank   uint64
-	parent uint32
+	parent uint32 // slot of the longest prefix that covers it; 0: none
+
+	routes              uint32 // head of the chain of its routes
+	own, cover, ranking RankingID
+	// What holds during a commit, or until the next.
+	dirty   bool
+	touched bool // the old state is noted
+	walked  bool // of a dirty one: it has its place
 }
 
 type low struct {
@@ -60,7 +67,7 @@ func (x *index) add() uint32 {
 	if x.family == route.IPv6 {
 		x.lows.add()
 	}
-	return x.places.add()
+	return x.dests.add()
 }
 
 func (x *index) rank(k key) uint64 {
@@ -71,7 +78,7 @@ func (x *index) rank(k key) uint64 {
 }
 
 func (x *index) key(slot uint32) key {
-	r := x.places.at(slot).rank
+	r := x.dests.at(slot).rank
 	if x.family == route.IPv4 {
 		return key{hi: r &^ 0xff, bits: uint8(r)}
 	}
@@ -81,7 +88,7 @@ func (x *index) key(slot uint32) key {
 
 func (x *index) prefix(slot uint32) netip.Prefix { return x.key(slot).prefix(x.family) }
 
-func (x *index) parent(slot uint32) uint32 { return x.places.at(slot).parent }
+func (x *index) parent(slot uint32) uint32 { return x.dests.at(slot).parent }
 
 // find gives the last entry that is not behind k, and its slot where it is k.
 func (x *index) find(k key) (position, uint32, bool) {
@@ -144,6 +151,10 @@ func (x *index) covering(at position, k key) uint32 {
 		return 0
 	}
 	slot := x.leaves[at.leaf].slot[at.i]
+	if x.keyAt(at).contains(k) {
+		return slot
+	}
+	slot = x.parent(slot)
 	for slot != 0 && !x.key(slot).contains(k) {
 		slot = x.parent(slot)
 	}
@@ -152,21 +163,43 @@ func (x *index) covering(at position, k key) uint32 {
 
 // insert puts k, which must not be there, behind the position that find gave for it. slot is one that add gave.
 func (x *index) insert(at position, k key, slot uint32) {
-	parent := x.covering(at, k)
-	*x.places.at(slot) = place{rank: x.rank(k), parent: parent}
+	parent, r := x.covering(at, k), x.rank(k)
+	*x.dests.at(slot) = dest{rank: r, parent: parent}
 	if x.family == route.IPv6 {
 		*x.lows.at(slot) = low{k.lo, k.bits}
 	}
-	x.put(at, x.rank(k), slot)
+	at = x.put(at, r, slot)
 	x.size++
-	for inner := range x.inside(k) {
-		if p := x.places.at(inner); p.parent == parent && inner != slot {
+	for x.next(&at) && k.contains(x.keyAt(at)) {
+		if p := x.dests.at(x.leaves[at.leaf].slot[at.i]); p.parent == parent {
 			p.parent = slot
 		}
 	}
 }
 
-func (x *index) put(at position, r uint64, slot uint32) {
+// next moves to the next entry; false: there is none.
+func (x *index) next(at *position) bool {
+	at.i++
+	for at.i >= int(x.leaves[at.leaf].n) {
+		if at.leaf+1 == len(x.leaves) {
+			return false
+		}
+		at.leaf, at.i = at.leaf+1, 0
+	}
+	return true
+}
+
+// keyAt is the key of an entry; in IPv4 the leaf itself has it.
+func (x *index) keyAt(at position) key {
+	l := x.leaves[at.leaf]
+	if x.family == route.IPv4 {
+		return key{hi: l.rank[at.i] &^ 0xff, bits: uint8(l.rank[at.i])}
+	}
+	return x.key(l.slot[at.i])
+}
+
+// put makes room behind a position, and gives the position of the new entry.
+func (x *index) put(at position, r uint64, slot uint32) position {
 	l := x.leaves[at.leaf]
 	if l.n == leafSize {
 		half := &leaf{n: leafSize - leafSize/2}
@@ -180,7 +213,8 @@ func (x *index) put(at position, r uint64, slot uint32) {
 			l = half
 		}
 	}
-	i := at.i + 1
+	at.i++
+	i := at.i
 	copy(l.rank[i+1:l.n+1], l.rank[i:l.n])
 	copy(l.slot[i+1:l.n+1], l.slot[i:l.n])
 	l.rank[i], l.slot[i] = r, slot
@@ -188,17 +222,18 @@ func (x *index) put(at position, r uint64, slot uint32) {
 	if i == 0 {
 		x.tops[at.leaf] = r
 	}
+	return at
 }
 
 // remove takes a slot's prefix out; the slot may be used again.
 func (x *index) remove(slot uint32) {
 	k, parent := x.key(slot), x.parent(slot)
-	for inner := range x.inside(k) {
-		if p := x.places.at(inner); p.parent == slot {
+	at, _, _ := x.find(k)
+	for inner := at; x.next(&inner) && k.contains(x.keyAt(inner)); {
+		if p := x.dests.at(x.leaves[inner.leaf].slot[inner.i]); p.parent == slot {
 			p.parent = parent
 		}
 	}
-	at, _, _ := x.find(k)
 	l := x.leaves[at.leaf]
 	copy(l.rank[at.i:], l.rank[at.i+1:l.n])
 	copy(l.slot[at.i:], l.slot[at.i+1:l.n])
@@ -240,14 +275,7 @@ func (x *index) all() iter.Seq[uint32] { return x.from(position{0, -1}) }
 // from walks the slots behind a position.
 func (x *index) from(at position) iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
-		i := at.i + 1
-		for _, l := range x.leaves[at.leaf:] {
-			for ; i < int(l.n); i++ {
-				if !yield(l.slot[i]) {
-					return
-				}
-			}
-			i = 0
+		for x.next(&at) && yield(x.leaves[at.leaf].slot[at.i]) {
 		}
 	}
 }
@@ -259,10 +287,7 @@ func (x *index) inside(k key) iter.Seq[uint32] {
 		if found {
 			at.i--
 		}
-		for slot := range x.from(at) {
-			if !k.contains(x.key(slot)) || !yield(slot) {
-				return
-			}
+		for x.next(&at) && k.contains(x.keyAt(at)) && yield(x.leaves[at.leaf].slot[at.i]) {
 		}
 	}
 }

@@ -81,7 +81,7 @@ func stateOf(t *Table, p netip.Prefix) State {
 	if !ok {
 		return State{}
 	}
-	return t.dests.at(slot).state()
+	return t.index.dests.at(slot).state()
 }
 
 // drawPrefix picks from a small space, so that prefixes cover each other often.

@@ -19,7 +19,6 @@ type Table struct {
 	rankings *Rankings
 
 	index  index
-	dests  slab[dest] // by slot of the index
 	free   []uint32
 	routes slab[entry] // 0 is unused: it ends a chain
 	spare  uint32      // head of the chain of free entries
@@ -28,21 +27,11 @@ type Table struct {
 	spares []uint32
 	single [256]RankingID // by link: of a prefix that this link alone has; 0: not asked yet
 
-	dirty   []uint32
-	touched []touch
+	dirty   slab[uint32]
+	touched slab[touch]
+	lastSet uint32 // what hold gave last
 	scratch []Candidate
 	key     []byte
-}
-
-type dest struct {
-	routes  uint32
-	own     RankingID
-	cover   RankingID
-	ranking RankingID
-	// What holds during a commit, or until the next.
-	dirty   bool
-	touched bool // the old state is noted
-	walked  bool // of a dirty one: it has its place
 }
 
 type entry struct {
@@ -76,7 +65,6 @@ func NewTable(f route.Family) *Table {
 		setOf:    map[*route.Attrs]uint32{},
 	}
 	t.routes.add()
-	t.dests.add()
 	return t
 }
 
@@ -134,7 +122,7 @@ func (t *Table) put(l route.Link, p netip.Prefix, a *route.Attrs, reason policy.
 	k := keyOf(p)
 	at, slot, ok := t.index.find(k)
 	if ok {
-		for i := t.dests.at(slot).routes; i != 0; {
+		for i := t.index.dests.at(slot).routes; i != 0; {
 			e := t.routes.at(i)
 			i = e.next
 			if e.link != l {
@@ -164,7 +152,7 @@ func (t *Table) put(l route.Link, p netip.Prefix, a *route.Attrs, reason policy.
 		slot = t.newDest(at, k)
 	}
 	i := t.newEntry()
-	d := t.dests.at(slot)
+	d := t.index.dests.at(slot)
 	*t.routes.at(i) = entry{next: d.routes, set: t.hold(a), link: l, reason: reason, gen: c.gen}
 	d.routes = i
 	c.Received++
@@ -183,7 +171,7 @@ func (t *Table) withdraw(l route.Link, p netip.Prefix) {
 
 // remove takes the entries out of a prefix that gone names.
 func (t *Table) remove(slot uint32, gone func(*entry) bool) {
-	d := t.dests.at(slot)
+	d := t.index.dests.at(slot)
 	for at := &d.routes; *at != 0; {
 		i := *at
 		e := t.routes.at(i)
@@ -248,7 +236,7 @@ func (t *Table) Sweep(l route.Link) int {
 // Rejudge applies changed rules to the routes that a link has.
 func (t *Table) Rejudge(l route.Link, imp *policy.Import) {
 	for slot := range t.used() {
-		for i := t.dests.at(slot).routes; i != 0; {
+		for i := t.index.dests.at(slot).routes; i != 0; {
 			e := t.routes.at(i)
 			i = e.next
 			if e.link != l || e.set == 0 {
@@ -269,7 +257,7 @@ func (t *Table) Rejudge(l route.Link, imp *policy.Import) {
 
 func (t *Table) each(l route.Link, do func(*entry)) {
 	for slot := range t.used() {
-		for i := t.dests.at(slot).routes; i != 0; {
+		for i := t.index.dests.at(slot).routes; i != 0; {
 			e := t.routes.at(i)
 			i = e.next
 			if e.link == l {
@@ -289,8 +277,8 @@ func accepted(r policy.Reason) int {
 // used walks the slots that have routes, in no particular order.
 func (t *Table) used() iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
-		for slot := uint32(1); slot < t.dests.n; slot++ {
-			if t.dests.at(slot).routes != 0 && !yield(slot) {
+		for slot := uint32(1); slot < t.index.dests.n; slot++ {
+			if t.index.dests.at(slot).routes != 0 && !yield(slot) {
 				return
 			}
 		}
@@ -304,7 +292,6 @@ func (t *Table) newDest(at position, k key) uint32 {
 		t.free = t.free[:n-1]
 	} else {
 		slot = t.index.add()
-		t.dests.add()
 	}
 	t.index.insert(at, k, slot)
 	return slot
@@ -322,8 +309,14 @@ func (t *Table) hold(a *route.Attrs) uint32 {
 	if a == nil {
 		return 0
 	}
+	if t.lastSet != 0 && t.sets[t.lastSet].attrs == a {
+		// An UPDATE has many prefixes with one set.
+		t.sets[t.lastSet].refs++
+		return t.lastSet
+	}
 	if id, ok := t.setOf[a]; ok {
 		t.sets[id].refs++
+		t.lastSet = id
 		return id
 	}
 	var id uint32
@@ -335,7 +328,7 @@ func (t *Table) hold(a *route.Attrs) uint32 {
 		t.sets = append(t.sets, attrSet{})
 	}
 	t.sets[id] = attrSet{attrs: a, refs: 1}
-	t.setOf[a] = id
+	t.setOf[a], t.lastSet = id, id
 	return id
 }
 
@@ -353,8 +346,8 @@ func (t *Table) drop(id uint32) {
 }
 
 func (t *Table) mark(slot uint32) {
-	if d := t.dests.at(slot); !d.dirty {
+	if d := t.index.dests.at(slot); !d.dirty {
 		d.dirty = true
-		t.dirty = append(t.dirty, slot)
+		*t.dirty.at(t.dirty.add()) = slot
 	}
 }
