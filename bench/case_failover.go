@@ -43,26 +43,31 @@ func (b *bench) filled(v variant, o site.Options, offers []stream.Offer) (*play,
 	if err != nil {
 		return nil, nil, err
 	}
-	streams := map[int][]byte{}
-	for i := range offers {
-		streams[i] = stream.Encode(offers[i].Table, p.nextHop(i))
-	}
-	wants := p.wants(offers, 500)
-	err = p.say(streams)
-	if err == nil {
-		_, err = p.Await(wants, patience)
-	}
-	if err == nil {
-		err = p.quiet()
-	}
-	if err == nil {
-		err = p.Answer(destinations(wants[:targets]))
-	}
+	wants, err := p.fill(offers)
 	if err != nil {
 		p.close()
 		return nil, nil, err
 	}
 	return p, wants, nil
+}
+
+// fill announces the tables, and waits until the kernel goes by them and the router is at rest.
+func (p *play) fill(offers []stream.Offer) ([]site.Want, error) {
+	streams := map[int][]byte{}
+	for i := range offers {
+		streams[i] = stream.Encode(offers[i].Table, p.nextHop(i))
+	}
+	wants := p.wants(offers, 500)
+	if err := p.say(streams); err != nil {
+		return nil, err
+	}
+	if _, err := p.Await(wants, patience); err != nil {
+		return nil, err
+	}
+	if err := p.quiet(); err != nil {
+		return nil, err
+	}
+	return wants, p.Answer(destinations(wants[:targets]))
 }
 
 // moved has the failure happen under a stream of packets, and tells when all of them went to another neighbor, and how

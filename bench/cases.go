@@ -11,6 +11,9 @@ func cases() []benchCase {
 		{"ipv6", "The better neighbor's session ends, IPv6", caseIPv6},
 		{"carrier", "A carrier is lost", caseCarrier},
 		{"refill", "A carrier is lost under full tables", caseRefill},
+		{"bfd", "Silent loss with BFD", caseBFD},
+		{"probes", "Silent loss beyond the neighbor", caseProbes},
+		{"kill", "Killed and started again", caseKill},
 		{"churn", "Real updates", caseChurn},
 	}
 }

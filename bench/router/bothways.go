@@ -102,11 +102,14 @@ func bothwaysConfig(s Setup, socket string) string {
 	line(0, "site: bench\nasn: %d\nrouter-id: %s\ncompress: %v", site.RouterAS, site.RouterInside, !s.Whole)
 	line(0, "inside:")
 	line(1, "interfaces: [%s]", site.Inside)
-	networks := []string{site.InsideNetwork.String()}
+	networks := []netip.Prefix{site.InsideNetwork}
 	if s.IPv6 {
-		networks = append(networks, site.InsideIPv6.String())
+		networks = append(networks, site.InsideIPv6)
 	}
-	line(1, "networks: [%q]", strings.Join(networks, `", "`))
+	line(1, "networks:")
+	for _, n := range networks {
+		line(2, "- %q", n.String())
+	}
 	line(0, "paths:")
 	for i, p := range s.Site.Peers {
 		line(1, "%s:", p.Name)
@@ -129,11 +132,11 @@ func bothwaysConfig(s Setup, socket string) string {
 		}
 		if s.NAT {
 			line(2, "announce: [%s]", pool(i))
-			line(2, "nat: {%q: %q}", site.InsideNetwork, pool(i))
+			line(2, "nat: {%q: %q}", site.InsideNetwork.String(), pool(i).String())
 		} else {
 			line(2, "nat:")
 			for _, n := range networks {
-				line(3, "%q: none", n)
+				line(3, "%q: none", n.String())
 			}
 		}
 		if s.Probe.IsValid() {

@@ -92,13 +92,17 @@ func (p *process) start(s *site.Site, cmd *exec.Cmd) error {
 	if err != nil {
 		return err
 	}
+	p.watch(cmd, ended)
+	return nil
+}
+
+func (p *process) watch(cmd *exec.Cmd, ended <-chan error) {
 	e := &end{done: make(chan struct{})}
 	go func() {
 		e.err = <-ended
 		close(e.done)
 	}()
 	p.cmds, p.ended = append(p.cmds, cmd), append(p.ended, e)
-	return nil
 }
 
 // await calls ready until it succeeds, or the process ends, or a while has passed.

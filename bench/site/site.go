@@ -151,19 +151,31 @@ func (s *Site) Close() {
 // Answer makes every peer take packets to these addresses as its own.
 func (s *Site) Answer(destinations []netip.Addr) error {
 	for _, p := range s.Peers {
-		lo, err := p.Space.LinkByName("lo")
-		if err != nil {
+		if err := p.local(destinations, p.Space.RouteReplace); err != nil {
 			return err
 		}
-		for _, d := range destinations {
-			r := &netlink.Route{Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST, LinkIndex: lo.Attrs().Index,
-				Dst: &net.IPNet{IP: d.AsSlice(), Mask: net.CIDRMask(d.BitLen(), d.BitLen())}}
-			if d.Is6() {
-				r.Scope = netlink.SCOPE_UNIVERSE
-			}
-			if err := p.Space.RouteReplace(r); err != nil {
-				return fmt.Errorf("%s: local %s: %w", p.Name, d, err)
-			}
+	}
+	return nil
+}
+
+// Forget undoes Answer at one peer: for it these addresses are nowhere.
+func (s *Site) Forget(p *Peer, destinations []netip.Addr) error {
+	return p.local(destinations, p.Space.RouteDel)
+}
+
+func (p *Peer) local(destinations []netip.Addr, do func(*netlink.Route) error) error {
+	lo, err := p.Space.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	for _, d := range destinations {
+		r := &netlink.Route{Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST, LinkIndex: lo.Attrs().Index,
+			Dst: &net.IPNet{IP: d.AsSlice(), Mask: net.CIDRMask(d.BitLen(), d.BitLen())}}
+		if d.Is6() {
+			r.Scope = netlink.SCOPE_UNIVERSE
+		}
+		if err := do(r); err != nil {
+			return fmt.Errorf("%s: local %s: %w", p.Name, d, err)
 		}
 	}
 	return nil
