@@ -131,7 +131,7 @@ func (t *Table) walkOne(slot uint32) {
 		before = t.coverOf(slot)
 	}
 	t.place(slot)
-	if before == t.effective(slot) {
+	if !t.index.dests.at(slot).covers || before == t.effective(slot) {
 		return
 	}
 	for inner := range t.index.inside(t.index.key(slot)) {

@@ -47,6 +47,8 @@ type dest struct {
 	dirty   bool
 	touched bool // the old state is noted
 	walked  bool // of a dirty one: it has its place
+	// covers: it is, or was, the parent of another. Without this nothing lies inside, and nobody needs to look.
+	covers bool
 }
 
 type low struct {
@@ -170,9 +172,13 @@ func (x *index) insert(at position, k key, slot uint32) {
 	}
 	at = x.put(at, r, slot)
 	x.size++
+	if parent != 0 {
+		x.dests.at(parent).covers = true
+	}
 	for x.next(&at) && k.contains(x.keyAt(at)) {
 		if p := x.dests.at(x.leaves[at.leaf].slot[at.i]); p.parent == parent {
 			p.parent = slot
+			x.dests.at(slot).covers = true
 		}
 	}
 }
@@ -229,7 +235,7 @@ func (x *index) put(at position, r uint64, slot uint32) position {
 func (x *index) remove(slot uint32) {
 	k, parent := x.key(slot), x.parent(slot)
 	at, _, _ := x.find(k)
-	for inner := at; x.next(&inner) && k.contains(x.keyAt(inner)); {
+	for inner := at; x.dests.at(slot).covers && x.next(&inner) && k.contains(x.keyAt(inner)); {
 		if p := x.dests.at(x.leaves[inner.leaf].slot[inner.i]); p.parent == slot {
 			p.parent = parent
 		}

@@ -108,6 +108,9 @@ func compareIndex(t *testing.T, x *index, f route.Family, slots map[netip.Prefix
 		}
 		if len(want) > 0 {
 			q := want[random.IntN(len(want))]
+			if up := x.parent(slots[q]); up != 0 && !x.dests.at(up).covers {
+				t.Fatalf("%s is said to cover nothing, but covers %s", x.prefix(up), q)
+			}
 			if got := x.parent(slots[q]); got != longest(q, true) {
 				t.Fatalf("parent of %s: slot %d, want %d", q, got, longest(q, true))
 			}
