@@ -22,7 +22,7 @@ func caseBFD(b *bench) []section {
 		for _, k := range b.kinds("BIRD", "FRR", "Bothways") {
 			all = append(all, variant{k.name, k, router.Setup{Kernel: true, BFD: interval}})
 		}
-		b.alternate(r, 3*b.rounds, baseFirst(all), func(v variant) ([]float64, error) { return b.silent(v, offers, interval) })
+		b.alternate(r, b.rounds+1, baseFirst(all), func(v variant) ([]float64, error) { return b.silent(v, offers, interval) })
 		text := fmt.Sprintf("%s × 3:", interval)
 		if i == 0 {
 			text = "1,000 routes from each of two neighbors; from one moment on the better one's wire lets nothing pass, but has its carrier. BFD at the neighbors is BIRD's for all. The detection time counts from the arrival of the last BFD packet.\n\n" + text
@@ -97,7 +97,7 @@ func caseProbes(b *bench) []section {
 	for _, k := range b.kinds("Bothways") {
 		all = append(all, variant{k.name, k, router.Setup{Kernel: true, Probe: target}})
 	}
-	b.alternate(r, 3*b.rounds, all, func(v variant) ([]float64, error) {
+	b.alternate(r, b.rounds+1, all, func(v variant) ([]float64, error) {
 		p, err := b.start(v, pairSite)
 		if err != nil {
 			return nil, err

@@ -162,7 +162,7 @@ func caseCarrier(b *bench) []section {
 		all = append(all, variant{k.name, k, router.Setup{Kernel: true}})
 	}
 	all = baseFirst(all)
-	b.alternate(r, 3*b.rounds, all, func(v variant) ([]float64, error) {
+	b.alternate(r, b.rounds+1, all, func(v variant) ([]float64, error) {
 		p, wants, err := b.filled(v, pairSite, []stream.Offer{{Table: better}, {Table: worse}})
 		if err != nil {
 			return nil, err
@@ -173,7 +173,7 @@ func caseCarrier(b *bench) []section {
 	})
 	second := &stat.Result{Columns: []stat.Column{{Name: "packets lost at both", Ratio: true}, {Name: "second: until all moved, ms"}}}
 	third := stream.Generate(1000, 1, 64603, 2).WithDefault(default4, 64603, 64603, 64603)
-	b.alternate(second, 3*b.rounds, all, func(v variant) ([]float64, error) {
+	b.alternate(second, b.rounds+1, all, func(v variant) ([]float64, error) {
 		return b.twoCarriers(v, []stream.Offer{{Table: better}, {Table: worse}, {Table: third}})
 	})
 	return []section{

@@ -97,7 +97,7 @@ func caseMemory(b *bench) []section {
 	r := &stat.Result{Columns: []stat.Column{{Name: "peak MiB", Ratio: true}, {Name: "a while after, MiB", Ratio: true}, {Name: "s"}, {Name: "CPU s"}}}
 	better, worse := pair(b.routes)
 	var all []variant
-	for _, k := range b.kinds("BIRD", "Bothways", "FRR", "OpenBGPD", "GoBGP") {
+	for _, k := range b.kinds("BIRD", "Bothways", "FRR") {
 		all = append(all, variant{k.name, k, router.Setup{}})
 	}
 	b.alternate(r, b.rounds, baseFirst(all), func(v variant) ([]float64, error) {

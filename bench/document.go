@@ -97,7 +97,8 @@ default-free zone.
 | distribution | %s |
 | versions | %s |
 
-BIRD 2 has one thread for everything but BFD. OpenBGPD has no kernel table on Linux; GoBGP has none at all.
+BIRD 2 has one thread for everything but BFD. OpenBGPD has no kernel table on Linux; GoBGP has none at all, and is
+measured in one round only, as a round of it takes a minute. A router that is not in a table was not measured there.
 `, d.began.UTC().Format("2006-01-02 15:04 MST"), d.rounds, d.routes, d.machine.cpu, d.machine.cores, float64(d.machine.memory)/(1<<30), d.machine.kernel, d.machine.system, strings.Join(d.versions, "; "))
 	for _, c := range d.cases {
 		fmt.Fprintf(&b, "\n## %s (`%s`)\n", c.title, c.name)
