@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,20 +45,11 @@ func (b *bench) kinds(names ...string) []kind {
 	}
 	var out []kind
 	for _, k := range all {
-		if has(names, k.name) && (len(b.only) == 0 || has(b.only, k.name)) {
+		if slices.Contains(names, k.name) && (len(b.only) == 0 || slices.Contains(b.only, k.name)) {
 			out = append(out, k)
 		}
 	}
 	return out
-}
-
-func has(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 // variant is a row of a case: a router with a setup.

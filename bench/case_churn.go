@@ -35,11 +35,10 @@ func caseChurn(b *bench) []section {
 			return nil, err
 		}
 		defer p.close()
-		updates, n, err := stream.Recorded(updatesFile, betterAS, p.nextHop(0))
+		updates, err := stream.Recorded(updatesFile, betterAS, p.nextHop(0))
 		if err != nil {
 			return nil, err
 		}
-		_ = n
 		if err := p.say(map[int][]byte{0: stream.Encode(table, p.nextHop(0))}); err != nil {
 			return nil, err
 		}

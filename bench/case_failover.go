@@ -16,7 +16,7 @@ const (
 	targets = 10
 )
 
-// failoverTime is how long after a failure packets are watched at least, and at most.
+// watchAtLeast and watchAtMost are how long packets are watched after a failure.
 const (
 	watchAtLeast = 2 * time.Second
 	watchAtMost  = 45 * time.Second
@@ -218,7 +218,7 @@ func (b *bench) twoCarriers(v variant, offers []stream.Offer) ([]float64, error)
 // caseRefill is a carrier lost under the real tables: until every prefix is back at the tier that is its own.
 func caseRefill(b *bench) []section {
 	r := &stat.Result{Columns: []stat.Column{{Name: "until all at their own tier, ms", Ratio: true}, {Name: "packets without a way"}, {Name: "CPU s until at rest"}}}
-	offers, err := real()
+	offers, err := realTables()
 	if err != nil {
 		r.Fail("tables", err.Error())
 		return []section{{result: r}}

@@ -162,8 +162,8 @@ func last(p *play, t stream.Table) site.Want {
 	return site.Want{Destination: all[len(all)-1].Addr().Next(), Peer: p.Peers[0]}
 }
 
-// real is the three neighbors' tables: a circuit, and two ISPs with a default each.
-func real() ([]stream.Offer, error) {
+// realTables is the three neighbors' tables: a circuit, and two ISPs with a default each.
+func realTables() ([]stream.Offer, error) {
 	var offers []stream.Offer
 	for i, f := range []struct {
 		name string
@@ -224,7 +224,7 @@ func (b *bench) loadReal(v variant, offers []stream.Offer, o site.Options) (*pla
 // caseTables is the real tables of a circuit and two ISPs, into the kernel.
 func caseTables(b *bench) []section {
 	r := &stat.Result{Columns: []stat.Column{{Name: "s", Ratio: true}, {Name: "CPU s", Ratio: true}, {Name: "peak MiB", Ratio: true}}}
-	offers, err := real()
+	offers, err := realTables()
 	if err != nil {
 		r.Fail("tables", err.Error())
 		return []section{{result: r}}

@@ -87,13 +87,6 @@ func (b *Bothways) Status(ctx context.Context) (v1.Status, error) {
 	return st, err
 }
 
-// Links are the links as the daemon shows them.
-func (b *Bothways) Links(ctx context.Context) ([]v1.Link, error) {
-	var out []v1.Link
-	err := b.client.Get(ctx, "links", nil, &out)
-	return out, err
-}
-
 func bothwaysConfig(s Setup, socket string) string {
 	var c strings.Builder
 	line := func(depth int, format string, args ...any) {

@@ -13,26 +13,27 @@ import (
 )
 
 // Recorded reads the IPv4 UPDATEs of an MRT file (RFC 6396, section 4.4, with four-octet AS numbers) as one neighbor
-// would send them: its number in front of each path, its next hop. updates is how many there are.
-func Recorded(file string, neighbor uint32, nextHop netip.Addr) (b []byte, updates int, err error) {
+// would send them: its number in front of each path, its next hop. What it cannot read is left out.
+func Recorded(file string, neighbor uint32, nextHop netip.Addr) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	defer f.Close()
 	z, err := gzip.NewReader(f)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	data, err := io.ReadAll(z)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
+	var b []byte
 	d := message.NewDecoder(message.Options{Families: []route.Family{route.IPv4}, FourOctetAS: true})
 	for len(data) >= 12 {
 		kind, sub, n := binary.BigEndian.Uint16(data[4:]), binary.BigEndian.Uint16(data[6:]), int(binary.BigEndian.Uint32(data[8:]))
 		if len(data) < 12+n {
-			return nil, 0, fmt.Errorf("%s: a record is cut off", file)
+			return nil, fmt.Errorf("%s: a record is cut off", file)
 		}
 		rec := data[12 : 12+n]
 		data = data[12+n:]
@@ -44,7 +45,7 @@ func Recorded(file string, neighbor uint32, nextHop netip.Addr) (b []byte, updat
 			size = 16
 		}
 		rec = rec[12+2*size:]
-		if t, n, err := message.ParseHeader(rec, false); err != nil || t != message.TypeUpdate || n != len(rec) {
+		if t, size, err := message.ParseHeader(rec, false); err != nil || t != message.TypeUpdate || size != len(rec) {
 			continue
 		}
 		var r message.Result
@@ -53,10 +54,9 @@ func Recorded(file string, neighbor uint32, nextHop netip.Addr) (b []byte, updat
 		}
 		for _, u := range r.Updates {
 			b = appendReplayed(b, u, neighbor, nextHop)
-			updates++
 		}
 	}
-	return b, updates, nil
+	return b, nil
 }
 
 func appendReplayed(out []byte, u route.Update, neighbor uint32, nextHop netip.Addr) []byte {

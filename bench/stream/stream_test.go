@@ -124,3 +124,43 @@ func TestBest(t *testing.T) {
 		t.Errorf("got %v", best)
 	}
 }
+
+func TestRecordedUpdatesReadBack(t *testing.T) {
+	b, err := Recorded("../../internal/bgp/message/testdata/updates.20160811.1600.gz", 64601, netip.MustParseAddr("192.0.2.2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	updates, _ := decoded(t, b, route.IPv4)
+	announced, withdrawn := 0, 0
+	for _, u := range updates {
+		announced += len(u.Announced)
+		withdrawn += len(u.Withdrawn)
+		if len(u.Announced) == 0 {
+			continue
+		}
+		if first, _ := u.Attrs.Path.First(); first != 64601 || u.Attrs.NextHop.String() != "192.0.2.2" {
+			t.Fatalf("path %v, next hop %s", u.Attrs.Path, u.Attrs.NextHop)
+		}
+	}
+	if announced < 20_000 || withdrawn < 500 {
+		t.Errorf("%d announced and %d withdrawn, want those of the file", announced, withdrawn)
+	}
+	if _, err := Recorded("nothing", 1, netip.Addr{}); err == nil {
+		t.Error("a file that is not there is read")
+	}
+}
+
+func TestIPv6IsWhole(t *testing.T) {
+	list, err := IPv6()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != 160_147 {
+		t.Errorf("%d prefixes", len(list))
+	}
+	for _, p := range list {
+		if !p.Addr().Is6() || p != p.Masked() {
+			t.Fatalf("prefix %s", p)
+		}
+	}
+}
