@@ -5,7 +5,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)"
 
-.PHONY: build demo demo-once test test-packages race fuzz lint clean
+.PHONY: build demo demo-once test test-packages race bench fuzz lint clean
 
 build:
 	$(BUILD) -o bin/ ./cmd/...
@@ -26,12 +26,18 @@ test-packages:
 race:
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e /internal/lab -e /internal/e2e)
 
+# Everything that bench/ measures, beside the other routers; root, and half an hour in which the machine does nothing else.
+# `go run ./bench -h` has the single cases.
+bench: build test-packages
+	$(GO) build -o bin/bench ./bench
+	bin/bench -o bench/RESULTS.md
+
 # Every fuzz target for a short while.
 fuzz:
 	@scripts/fuzz
 
 lint:
-	@test -z "$$(gofmt -l cmd internal)" || { echo "gofmt wants changes in:"; gofmt -l cmd internal; exit 1; }
+	@test -z "$$(gofmt -l bench cmd internal)" || { echo "gofmt wants changes in:"; gofmt -l bench cmd internal; exit 1; }
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 

@@ -56,6 +56,7 @@ type Engine struct {
 	moves      map[moveKey]uint64 // connections to look at, once the batch of this sequence is in the kernel; 0: the next
 
 	now       time.Time
+	taken     int // prefixes in this turn
 	sequence  uint64
 	lost      []int
 	withdrawn bool
@@ -166,8 +167,12 @@ func (e *Engine) Drain(ctx context.Context, link string, on, move bool) error {
 	}
 }
 
-// maxBurst bounds how many events one turn takes, so that what was decided reaches the kernel while more comes.
-const maxBurst = 128
+// maxBurst and maxBurstRoutes bound how many events, and how many prefixes in them, one turn takes, so that what was
+// decided reaches the kernel while more comes, and what a turn decides stays small.
+const (
+	maxBurst       = 128
+	maxBurstRoutes = 1 << 16
+)
 
 // Run works until the context ends.
 func (e *Engine) Run(ctx context.Context) error {
@@ -198,10 +203,10 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-wake.C:
 			ev = timer{}
 		}
-		e.now = time.Now()
+		e.now, e.taken = time.Now(), 0
 		for n := 0; ; n++ {
 			e.handle(ev)
-			if n == maxBurst {
+			if n == maxBurst || e.taken >= maxBurstRoutes {
 				break
 			}
 			select {

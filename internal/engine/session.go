@@ -85,6 +85,7 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 	}
 	imp, beyond := l.imports[at(t.f)], 0
 	for _, u := range e.withhold(l, ev.Key, ev.Updates) {
+		e.taken += len(u.Announced) + len(u.Withdrawn)
 		if u.Family == t.f {
 			beyond += t.table.Apply(l.number, imp, u, l.Limit.Keep())
 		}

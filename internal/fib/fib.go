@@ -204,6 +204,9 @@ func (f *FIB) change(v *view, c rib.Change, emit func(kstate.RouteChange)) {
 // links keeps the tables of links: each holds the minimal cover of what its link can reach, which is the prefixes that
 // the link has a route for and no route for anything that covers them.
 func (f *FIB) links(c rib.Change, emit func(kstate.RouteChange)) {
+	if coversItself(c.Old) && coversItself(c.New) {
+		return
+	}
 	rs := f.table.Rankings()
 	before := rs.Links(c.Old.Own).Minus(rs.Links(c.Old.Cover))
 	after := rs.Links(c.New.Own).Minus(rs.Links(c.New.Cover))
@@ -219,6 +222,10 @@ func (f *FIB) links(c rib.Change, emit func(kstate.RouteChange)) {
 		f.groups.release(rank)
 	}
 }
+
+// coversItself reports that no link has a route for the prefix that has none for what covers it, where that takes no
+// counting: nearly all prefixes of a full table with a default under it.
+func coversItself(s rib.State) bool { return s.Own == 0 || s.Own == s.Cover || s.Ranking == s.Cover }
 
 func (f *FIB) linkRoute(l route.Link, p netip.Prefix, group kstate.NexthopID) kstate.Route {
 	key := kstate.RouteKey{Table: kstate.Table + uint32(l), Prefix: p, Metric: kstate.MetricRanking}

@@ -16,11 +16,10 @@ type model struct {
 	nexthops map[kstate.NexthopID]kstate.Nexthop
 	rules    []kstate.Rule
 
-	routes       map[kstate.RouteKey]routePair
-	dirty        map[kstate.RouteKey]struct{}
-	skip         map[kstate.RouteKey]bool // refused in this round: tried again in the next
-	wantedRoutes int
-	dead         []kstate.NexthopID
+	routes routes
+	skip   map[kstate.RouteKey]bool // refused in this round: tried again in the next
+	dead   []kstate.NexthopID
+	reads  uint8 // of the kernel's routes; it may wrap
 
 	ruleset      *kstate.Ruleset
 	rulesetDone  string
@@ -39,22 +38,13 @@ type model struct {
 	lastError         string
 }
 
-// routePair is a route as wanted and as the kernel has it; a type of 0 means not at all.
-type routePair struct {
-	wantType, haveType kstate.RouteType
-	want, have         kstate.NexthopID
-}
-
-func (p routePair) agrees() bool { return p.wantType == p.haveType && p.want == p.have }
-
 func newModel() model {
 	return model{
 		// Until the first batch says what is wanted, a hint must not make the loop write: it would want nothing, and
 		// delete what an earlier daemon left.
 		mode:     plan.Hold,
 		nexthops: map[kstate.NexthopID]kstate.Nexthop{},
-		routes:   map[kstate.RouteKey]routePair{},
-		dirty:    map[kstate.RouteKey]struct{}{},
+		routes:   newRoutes(),
 		refusals: map[string]bool{},
 	}
 }
@@ -79,39 +69,16 @@ func (m *model) accept(b *plan.Batch) {
 		m.lose(index)
 	}
 	if b.Replace {
-		for key, p := range m.routes {
-			p.wantType, p.want = 0, 0
-			m.set(key, p)
-		}
-		m.wantedRoutes = 0
+		m.routes.changeAll(func(p routePair) bool { return p.wantType != 0 }, func(p *routePair) { p.wantType, p.want = 0, 0 })
 	}
-	for _, c := range b.Routes {
-		p := m.routes[c.Route.RouteKey]
-		was := p.wantType != 0
-		p.wantType, p.want = c.Route.Type, c.Route.Nexthop
-		if c.Delete {
-			p.wantType, p.want = 0, 0
-		}
-		switch is := p.wantType != 0; {
-		case is && !was:
-			m.wantedRoutes++
-		case was && !is:
-			m.wantedRoutes--
-		}
-		m.set(c.Route.RouteKey, p)
-	}
-}
-
-func (m *model) set(key kstate.RouteKey, p routePair) {
-	if p.agrees() {
-		delete(m.dirty, key)
-	} else {
-		m.dirty[key] = struct{}{}
-	}
-	if p == (routePair{}) {
-		delete(m.routes, key)
-	} else {
-		m.routes[key] = p
+	for i := range b.Routes {
+		c := &b.Routes[i]
+		m.routes.change(c.Route.RouteKey, func(p *routePair) {
+			p.wantType, p.want = c.Route.Type, c.Route.Nexthop
+			if c.Delete {
+				p.wantType, p.want = 0, 0
+			}
+		})
 	}
 }
 
@@ -146,12 +113,7 @@ func (m *model) drop(gone map[kstate.NexthopID]bool) {
 	for id := range gone {
 		delete(m.nexthops, id)
 	}
-	for key, p := range m.routes {
-		if p.haveType == kstate.Unicast && gone[p.have] {
-			p.haveType, p.have = 0, 0
-			m.set(key, p)
-		}
-	}
+	m.routes.changeAll(func(p routePair) bool { return p.haveType == kstate.Unicast && gone[p.have] }, (*routePair).lost)
 }
 
 // done notes a change that the kernel took.
@@ -168,28 +130,23 @@ func (m *model) done(c kstate.Change) {
 			m.rules = append(m.rules, *c.Rule)
 		}
 	case c.Route != nil:
-		p := m.routes[c.Route.RouteKey]
-		p.haveType, p.have = c.Route.Type, c.Route.Nexthop
-		if c.Verb == kstate.Delete {
-			p.haveType, p.have = 0, 0
-		}
-		m.set(c.Route.RouteKey, p)
+		m.routes.change(c.Route.RouteKey, func(p *routePair) {
+			p.haveType, p.have = c.Route.Type, c.Route.Nexthop
+			if c.Verb == kstate.Delete {
+				p.lost()
+			}
+		})
 	}
 }
 
-// dirtyPuts collects routes to write whose nexthop the kernel holds.
+// dirtyPuts collects routes to write whose nexthop the kernel holds. None: there are no more.
 func (m *model) dirtyPuts(limit int) []kstate.Change {
 	var out []kstate.Change
-	for key := range m.dirty {
-		p := m.routes[key]
-		if p.wantType == 0 || m.skip[key] || p.wantType == kstate.Unicast && !m.holds(p.want) {
-			continue
-		}
+	m.routes.take(limit, func(key kstate.RouteKey, p routePair) bool {
+		return p.wantType != 0 && !m.skip[key] && (p.wantType != kstate.Unicast || m.holds(p.want))
+	}, func(key kstate.RouteKey, p routePair) {
 		out = append(out, kstate.PutRoute(kstate.Route{RouteKey: key, Type: p.wantType, Nexthop: p.want}))
-		if len(out) == limit {
-			break
-		}
-	}
+	})
 	return out
 }
 
@@ -200,16 +157,11 @@ func (m *model) holds(id kstate.NexthopID) bool {
 
 func (m *model) dirtyDeletes(limit int) []kstate.Change {
 	var out []kstate.Change
-	for key := range m.dirty {
-		p := m.routes[key]
-		if p.wantType != 0 || m.skip[key] {
-			continue
-		}
+	m.routes.take(limit, func(key kstate.RouteKey, p routePair) bool {
+		return p.wantType == 0 && !m.skip[key]
+	}, func(key kstate.RouteKey, p routePair) {
 		out = append(out, kstate.DeleteRoute(kstate.Route{RouteKey: key, Type: p.haveType, Nexthop: p.have}))
-		if len(out) == limit {
-			break
-		}
-	}
+	})
 	return out
 }
 
@@ -231,7 +183,7 @@ func (m *model) deadSingles() []kstate.Change {
 
 // read replaces what is known of the kernel by what it says, and forgets what is wanted of routes.
 func (m *model) read(ctx context.Context, k Kernel) error {
-	m.routes, m.dirty, m.wantedRoutes = map[kstate.RouteKey]routePair{}, map[kstate.RouteKey]struct{}{}, 0
+	m.routes = newRoutes()
 	_, err := m.reread(ctx, k)
 	return err
 }
@@ -246,8 +198,25 @@ func (m *model) reread(ctx context.Context, k Kernel) (drift []string, err error
 	if err != nil {
 		return nil, err
 	}
-	seen := make(map[kstate.RouteKey]kstate.Route, len(m.routes))
-	if err := k.Routes(ctx, func(r kstate.Route) error { seen[r.RouteKey] = r; return nil }); err != nil {
+	if m.reads++; m.reads == 0 { // what was never seen has 0
+		m.reads++
+	}
+	var other []kstate.Route // than was known; nothing changes before all is read
+	mark := func(p *routePair) { p.seen = m.reads }
+	err = k.Routes(ctx, func(r kstate.Route) error {
+		same := false
+		m.routes.change(r.RouteKey, func(p *routePair) {
+			same = p.haveType == r.Type && p.have == r.Nexthop
+			if p.haveType != 0 {
+				mark(p)
+			}
+		})
+		if !same {
+			other = append(other, r)
+		}
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	m.rules = rules
@@ -255,21 +224,16 @@ func (m *model) reread(ctx context.Context, k Kernel) (drift []string, err error
 	for _, n := range nexthops {
 		m.nexthops[n.ID] = n
 	}
-	for key, p := range m.routes {
-		if _, ok := seen[key]; !ok && p.haveType != 0 {
+	missing := func(p routePair) bool { return p.haveType != 0 && p.seen != m.reads }
+	m.routes.each(func(key kstate.RouteKey, p routePair) {
+		if missing(p) {
 			drift = append(drift, "missing "+kstate.Route{RouteKey: key, Type: p.haveType, Nexthop: p.have}.String())
-			p.haveType, p.have = 0, 0
-			m.set(key, p)
 		}
-	}
-	for key, r := range seen {
-		p := m.routes[key]
-		if p.haveType == r.Type && p.have == r.Nexthop {
-			continue
-		}
+	})
+	m.routes.changeAll(missing, (*routePair).lost)
+	for _, r := range other {
 		drift = append(drift, "unexpected "+r.String())
-		p.haveType, p.have = r.Type, r.Nexthop
-		m.set(key, p)
+		m.routes.change(r.RouteKey, func(p *routePair) { p.haveType, p.have, p.seen = r.Type, r.Nexthop, m.reads })
 	}
 	slices.Sort(drift)
 	return drift, nil

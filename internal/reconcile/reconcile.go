@@ -126,7 +126,7 @@ func (r *Reconciler) Adopt(ctx context.Context) (plan.Objects, int, error) {
 	if err := r.read(ctx, r.kernel); err != nil {
 		return plan.Objects{}, 0, err
 	}
-	return r.objects(), len(r.routes), nil
+	return r.objects(), r.routes.len(), nil
 }
 
 // firewallEvery is how often the nftables table is looked at: the kernel sends no hint that would not cost more.
@@ -193,14 +193,17 @@ func (r *Reconciler) takeHint() bool {
 
 // turn takes what was submitted and writes it. It reports whether the kernel took everything.
 func (r *Reconciler) turn(ctx context.Context) bool {
-	r.mu.Lock()
-	batches := r.inbox
-	r.inbox = nil
-	r.mu.Unlock()
-	for i := range batches {
-		r.accept(&batches[i])
+	r.skip = map[kstate.RouteKey]bool{}
+	ok := true
+	for done := false; !done; {
+		for _, b := range r.submitted() {
+			r.accept(&b)
+		}
+		r.routes.rewind()
+		var fine bool
+		done, fine = r.write(ctx)
+		ok = fine && ok
 	}
-	ok := r.write(ctx)
 	// What was refused is shown and tried again; everything else is in the kernel, and what waits for it may go on.
 	if r.mode != plan.Hold && r.sequence != r.accepted {
 		r.sequence = r.accepted
@@ -209,10 +212,27 @@ func (r *Reconciler) turn(ctx context.Context) bool {
 	return ok
 }
 
-// write brings the kernel from the modelled state to the wanted one.
-func (r *Reconciler) write(ctx context.Context) bool {
-	r.skip = map[kstate.RouteKey]bool{}
-	ok := true
+// submitted takes what was submitted.
+func (r *Reconciler) submitted() []plan.Batch {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	batches := r.inbox
+	r.inbox = nil
+	return batches
+}
+
+// waiting reports whether something was submitted. Writing a million routes takes seconds, and a group that has to move
+// must not wait for them.
+func (r *Reconciler) waiting() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.inbox) > 0
+}
+
+// write brings the kernel from the modelled state to the wanted one. It is not done where it stopped between two lots
+// of routes because something else is wanted by now; ok is false where the kernel refused something.
+func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
+	ok = true
 	if r.rulesetDone == "" {
 		// What is forwarded before the table is there leaves untranslated, and its connection stays so for good.
 		ok = r.writeFirewall(ctx)
@@ -220,7 +240,7 @@ func (r *Reconciler) write(ctx context.Context) bool {
 	ok = r.writeSysctls() && ok
 	r.writeShapers(ctx)
 	if r.mode == plan.Hold {
-		return r.writeFirewall(ctx) && ok
+		return true, r.writeFirewall(ctx) && ok
 	}
 	steps := plan.Diff(r.objects(), r.wanted)
 	ok = r.apply(ctx, steps.Before) && ok
@@ -230,11 +250,14 @@ func (r *Reconciler) write(ctx context.Context) bool {
 			break
 		}
 		ok = r.apply(ctx, routes) && ok
+		if r.waiting() {
+			return false, ok
+		}
 	}
 	// Translation changes when the ways exist, and before the old ones go.
 	ok = r.writeFirewall(ctx) && ok
 	if r.mode != plan.Full {
-		return r.apply(ctx, r.deadSingles()) && ok
+		return true, r.apply(ctx, r.deadSingles()) && ok
 	}
 	for {
 		routes := r.dirtyDeletes(maxBatch)
@@ -242,8 +265,11 @@ func (r *Reconciler) write(ctx context.Context) bool {
 			break
 		}
 		ok = r.apply(ctx, routes) && ok
+		if r.waiting() {
+			return false, ok
+		}
 	}
-	return r.apply(ctx, plan.Diff(r.objects(), r.wanted).After) && ok
+	return true, r.apply(ctx, plan.Diff(r.objects(), r.wanted).After) && ok
 }
 
 // maxBatch bounds what is collected at once; the kernel interface cuts it into messages.
@@ -259,6 +285,7 @@ func (r *Reconciler) apply(ctx context.Context, changes []kstate.Change) bool {
 		failed[f.Change.String()] = true
 		if f.Change.Route != nil {
 			r.skip[f.Change.Route.RouteKey] = true
+			r.routes.again(f.Change.Route.RouteKey)
 		}
 		r.refused++
 		if i < 3 {
@@ -310,7 +337,7 @@ func (r *Reconciler) writeFirewall(ctx context.Context) bool {
 
 // compare reads everything and marks what differs; the next write repairs it.
 func (r *Reconciler) compare(ctx context.Context) {
-	before := len(r.dirty)
+	before := r.routes.differ
 	had := r.objects()
 	drift, err := r.reread(ctx, r.kernel)
 	if err != nil {
@@ -359,7 +386,7 @@ func (r *Reconciler) firewallAltered(ctx context.Context) (bool, string) {
 
 func (r *Reconciler) publish() {
 	r.status.Store(&Status{
-		Mode: r.mode, Agrees: r.agrees, Compared: r.compared, Routes: r.wantedRoutes, Pending: len(r.dirty),
+		Mode: r.mode, Agrees: r.agrees, Compared: r.compared, Routes: r.routes.wanted, Pending: r.routes.differ,
 		Nexthops: len(r.nexthops), Rules: len(r.rules), Repaired: r.repaired, Refused: r.refused,
 		Sequence: r.sequence, LastError: r.lastError, Sysctls: r.sysctlStatus,
 	})

@@ -368,3 +368,41 @@ func TestARefusalHoldsNothingElseUp(t *testing.T) {
 		f.stop()
 	})
 }
+
+// A group that has to move is written between two lots of routes, not behind a million of them.
+func TestAGroupDoesNotWaitForRoutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, false)
+		b := f.batch()
+		b.Routes = nil
+		for i := range 5 * maxBatch {
+			p := netip.PrefixFrom(netip.AddrFrom4([4]byte{5, byte(i >> 16), byte(i >> 8), byte(i)}), 32)
+			b.Routes = append(b.Routes, kstate.RouteChange{Route: kstate.Route{RouteKey: kstate.RouteKey{Table: kstate.Table, Prefix: p, Metric: 100}, Type: kstate.Unicast, Nexthop: kstate.GroupFirst}})
+		}
+		moved := b.Batch
+		moved.Routes, moved.Sequence = nil, 2
+		moved.Objects.Nexthops = slices.Clone(b.Objects.Nexthops)
+		moved.Objects.Nexthops[2].Members = []kstate.Member{{ID: kstate.NexthopFirst + 2, Weight: 1}}
+		written, at := 0, 0
+		f.kernel.Fail(func(c kstate.Change) error {
+			switch {
+			case c.Route != nil:
+				if written++; written == 1 {
+					f.r.Submit(moved)
+				}
+			case c.Nexthop != nil && c.Nexthop.Group() && c.Nexthop.Members[0].ID == kstate.NexthopFirst+2:
+				at = written
+			}
+			return nil
+		})
+		f.r.Submit(b.Batch)
+		synctest.Wait()
+		if at != maxBatch {
+			t.Errorf("the group moved after %d routes, want %d", at, maxBatch)
+		}
+		if st := f.r.Status(); written != 5*maxBatch || st.Pending != 0 || st.Sequence != 2 {
+			t.Errorf("%d routes written, status %+v", written, st)
+		}
+		f.stop()
+	})
+}

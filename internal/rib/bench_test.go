@@ -92,3 +92,73 @@ func BenchmarkPeerGone(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchPrefixes, "ns/route")
 }
+
+// BenchmarkWithdraw takes back what was announced, prefix by prefix.
+func BenchmarkWithdraw(b *testing.B) {
+	updates := full(benchPrefixes)
+	imp := openImport()
+	b.ReportAllocs()
+	for range b.N {
+		b.StopTimer()
+		t := NewTable(route.IPv4)
+		t.SetLink(1, LinkParams{Preference: 100})
+		loadAll(t, 1, imp, updates)
+		b.StartTimer()
+		for i, u := range updates {
+			t.Apply(1, imp, route.Update{Family: route.IPv4, Withdrawn: u.Announced}, 0)
+			if i%128 == 127 {
+				t.Commit(func(Change) {})
+			}
+		}
+		t.Commit(func(Change) {})
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchPrefixes, "ns/route")
+}
+
+// BenchmarkLookup asks for the longest match of addresses all over the table.
+func BenchmarkLookup(b *testing.B) {
+	updates := full(benchPrefixes)
+	t := NewTable(route.IPv4)
+	t.SetLink(1, LinkParams{Preference: 100})
+	loadAll(t, 1, openImport(), updates)
+	random := rand.New(rand.NewPCG(3, 4))
+	hosts := make([]netip.Prefix, 1<<16)
+	for i := range hosts {
+		all := updates[random.IntN(len(updates))].Announced
+		if len(all) == 0 {
+			all = updates[0].Announced
+		}
+		hosts[i] = netip.PrefixFrom(all[random.IntN(len(all))].Addr().Next(), 32)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		if _, _, ok := t.Lookup(hosts[i%len(hosts)]); !ok {
+			b.Fatal("no match")
+		}
+	}
+}
+
+// BenchmarkResolve decides for a ranking with dead links, as it is done for each ranking in use at a failure.
+func BenchmarkResolve(b *testing.B) {
+	r := Ranking{Tiers: [][]route.Link{{1, 2}, {3}, {4, 5}}}
+	dead, drained := route.NewLinkSet(1, 3), route.NewLinkSet(2)
+	b.ReportAllocs()
+	for range b.N {
+		if Resolve(r, dead, drained).Tier != 2 {
+			b.Fatal("another tier")
+		}
+	}
+}
+
+// BenchmarkJoin makes the ranking of a prefix from its own candidates and its cover's, as each change of a prefix does.
+func BenchmarkJoin(b *testing.B) {
+	rs := NewRankings()
+	own, cover := rs.Intern(Ranking{Tiers: [][]route.Link{{1}}}), rs.Intern(Ranking{Tiers: [][]route.Link{{2}, {1, 3}}})
+	b.ReportAllocs()
+	for range b.N {
+		if rs.Join(own, cover) == own {
+			b.Fatal("the cover is left out")
+		}
+	}
+}

@@ -2,7 +2,6 @@ package rib
 
 import (
 	"net/netip"
-	"slices"
 
 	"bothways/internal/policy"
 	"bothways/internal/route"
@@ -31,146 +30,125 @@ func (d *dest) state() State { return State{d.own, d.cover, d.ranking} }
 // Commit decides again what is dirty and what is covered by it, and calls each for every prefix whose state changed, in
 // no particular order. Work is proportional to what is dirty and to what lies inside prefixes whose ranking changed.
 func (t *Table) Commit(each func(Change)) {
-	if len(t.dirty) == 0 {
+	if t.dirty.n == 0 {
 		return
 	}
-	t.commit++
-	t.touched = t.touched[:0]
-	for _, slot := range t.dirty {
-		t.touch(slot)
-		t.dests[slot].own = t.decide(slot)
+	for slot := range t.dirty.all() {
+		t.touch(*slot)
+		t.index.dests.at(*slot).own = t.decide(*slot)
 	}
-	if len(t.dirty) > len(t.dests)/4 {
-		t.walkAll()
+	if int(t.dirty.n) > t.index.size/4 {
+		for slot := range t.index.all() {
+			t.place(slot)
+		}
 	} else {
-		slices.SortFunc(t.dirty, func(a, b uint32) int {
-			return t.dests[a].prefix.Bits() - t.dests[b].prefix.Bits()
-		})
-		for _, slot := range t.dirty {
-			t.walk(slot)
+		for slot := range t.dirty.all() {
+			t.walk(*slot)
 		}
 	}
-	for _, c := range t.touched {
-		d := &t.dests[c.slot]
+	for c := range t.touched.all() {
+		d := t.index.dests.at(c.slot)
+		d.touched = false
 		if now := d.state(); now != c.old {
-			each(Change{Prefix: d.prefix, Old: c.old, New: now})
+			each(Change{Prefix: t.index.prefix(c.slot), Old: c.old, New: now})
 		}
 	}
-	for _, slot := range t.dirty {
-		d := &t.dests[slot]
-		d.dirty = false
+	for slot := range t.dirty.all() {
+		d := t.index.dests.at(*slot)
+		d.dirty, d.walked = false, false
 		if d.routes == 0 {
-			t.index.Delete(d.prefix)
+			t.index.remove(*slot)
 			*d = dest{}
-			t.free = append(t.free, slot)
+			t.free = append(t.free, *slot)
 		}
 	}
-	t.dirty = t.dirty[:0]
+	t.touched.empty(keptScratch)
+	t.dirty.empty(keptScratch)
 }
+
+// keptScratch is how many elements of a commit's lists are kept for the next: a burst of a session's, not a whole table.
+const keptScratch = 1 << 16
 
 func (t *Table) touch(slot uint32) {
-	d := &t.dests[slot]
-	if d.touched != t.commit {
-		d.touched = t.commit
-		t.touched = append(t.touched, touch{slot, d.state()})
+	d := t.index.dests.at(slot)
+	if !d.touched {
+		d.touched = true
+		*t.touched.at(t.touched.add()) = touch{slot, d.state()}
 	}
 }
 
-// place sets what follows from own and cover.
-func (t *Table) place(slot uint32, cover RankingID) {
-	d := &t.dests[slot]
-	ranking := t.rankings.Join(d.own, cover)
-	if d.routes == 0 {
-		cover, ranking = 0, 0
+// place sets what follows from own and cover. The places of what covers it must be set.
+func (t *Table) place(slot uint32) {
+	d := t.index.dests.at(slot)
+	var cover, ranking RankingID
+	if d.routes != 0 {
+		cover = t.coverOf(slot)
+		ranking = t.rankings.Join(d.own, cover)
 	}
 	if d.cover != cover || d.ranking != ranking {
 		t.touch(slot)
-		d = &t.dests[slot]
 		d.cover, d.ranking = cover, ranking
 	}
-	d.walked = t.commit
+	d.walked = d.dirty
 }
 
 // effective is the ranking that a prefix hands to what it covers; one that is going away is transparent.
-func (t *Table) effective(slot uint32, cover RankingID) RankingID {
-	if d := &t.dests[slot]; d.routes != 0 {
-		return d.ranking
-	}
-	return cover
-}
-
-// walk places a prefix and, where its ranking changed, all that lies inside it.
-func (t *Table) walk(slot uint32) {
-	d := &t.dests[slot]
-	if d.walked == t.commit {
-		return
-	}
-	cover := t.coverOf(d.prefix)
-	// What lies inside saw this prefix's ranking, or, where the prefix is new, that of the cover. The cover's did not
-	// change in this commit: otherwise this prefix would have been walked with it.
-	before := d.ranking
-	if before == 0 {
-		before = cover
-	}
-	t.place(slot, cover)
-	if before != t.effective(slot, cover) {
-		t.walkInside(d.prefix, slot, cover)
-	}
-}
-
-// walkInside places everything inside p, whose own place is set, in one ordered pass with a stack of covers.
-func (t *Table) walkInside(p netip.Prefix, top uint32, cover RankingID) {
-	stack := []frame{{p, t.effective(top, cover)}}
-	for q, slot := range t.index.Subnets(p) {
-		if slot == top {
-			continue
+func (t *Table) effective(slot uint32) RankingID {
+	for ; slot != 0; slot = t.index.parent(slot) {
+		if d := t.index.dests.at(slot); d.routes != 0 {
+			return d.ranking
 		}
-		stack = t.push(stack, q, slot)
-	}
-}
-
-func (t *Table) walkAll() {
-	var stack []frame
-	for q, slot := range t.index.AllSorted() {
-		stack = t.push(stack, q, slot)
-	}
-}
-
-type frame struct {
-	prefix  netip.Prefix
-	ranking RankingID
-}
-
-func (t *Table) push(stack []frame, q netip.Prefix, slot uint32) []frame {
-	for len(stack) > 0 && !route.Contains(stack[len(stack)-1].prefix, q) {
-		stack = stack[:len(stack)-1]
-	}
-	var cover RankingID
-	if len(stack) > 0 {
-		cover = stack[len(stack)-1].ranking
-	}
-	t.place(slot, cover)
-	return append(stack, frame{q, t.effective(slot, cover)})
-}
-
-// coverOf returns the ranking of the longest prefix that covers p and is not p. What goes away in this commit is
-// transparent, and has been placed before p since it is shorter.
-func (t *Table) coverOf(p netip.Prefix) RankingID {
-	for p.Bits() > 0 {
-		q, slot, ok := t.index.LookupPrefixLPM(netip.PrefixFrom(p.Addr(), p.Bits()-1).Masked())
-		if !ok {
-			return 0
-		}
-		if t.dests[slot].routes != 0 {
-			return t.dests[slot].ranking
-		}
-		p = q
 	}
 	return 0
 }
 
+// coverOf is the ranking of the longest prefix that covers a slot's and stays.
+func (t *Table) coverOf(slot uint32) RankingID { return t.effective(t.index.parent(slot)) }
+
+// walk places a prefix and, where its ranking changed, all that lies inside it. What covers it and is dirty goes first.
+func (t *Table) walk(slot uint32) {
+	for d := t.index.dests.at(slot); !d.walked; {
+		t.walkOne(t.highest(slot))
+	}
+}
+
+// highest is the shortest dirty prefix without a place that covers a slot's, or the slot itself.
+func (t *Table) highest(slot uint32) uint32 {
+	top := slot
+	for up := t.index.parent(slot); up != 0; up = t.index.parent(up) {
+		if d := t.index.dests.at(up); d.dirty && !d.walked {
+			top = up
+		}
+	}
+	return top
+}
+
+func (t *Table) walkOne(slot uint32) {
+	// What lies inside saw this prefix's ranking, or, where the prefix is new, that of the cover. The cover's did not
+	// change in this commit: otherwise this prefix would have been placed with it.
+	before := t.index.dests.at(slot).ranking
+	if before == 0 {
+		before = t.coverOf(slot)
+	}
+	t.place(slot)
+	if !t.index.dests.at(slot).covers || before == t.effective(slot) {
+		return
+	}
+	for inner := range t.index.inside(t.index.key(slot)) {
+		if inner != slot {
+			t.place(inner)
+		}
+	}
+}
+
 // decide interns the tiers of a prefix's own candidates.
 func (t *Table) decide(slot uint32) RankingID {
+	if i := t.index.dests.at(slot).routes; i != 0 {
+		// Most prefixes of a site with one full table have one route.
+		if e := t.routes.at(i); e.next == 0 && e.reason == policy.Accepted {
+			return t.only(e.link)
+		}
+	}
 	cs := t.candidates(slot)
 	if len(cs) == 0 {
 		return 0
@@ -189,11 +167,21 @@ func (t *Table) decide(slot uint32) RankingID {
 	return t.rankings.internKey(t.key)
 }
 
+// only is the ranking of one link alone.
+func (t *Table) only(l route.Link) RankingID {
+	if t.single[l] == 0 {
+		t.single[l] = t.rankings.Intern(Ranking{Tiers: [][]route.Link{{l}}})
+	}
+	return t.single[l]
+}
+
 // candidates collects the usable routes of a prefix, best first. The slice is valid until the next call.
 func (t *Table) candidates(slot uint32) []Candidate {
 	cs := t.scratch[:0]
-	for i := t.dests[slot].routes; i != 0; i = t.routes[i].next {
-		if e := &t.routes[i]; e.reason == policy.Accepted {
+	for i := t.index.dests.at(slot).routes; i != 0; {
+		e := t.routes.at(i)
+		i = e.next
+		if e.reason == policy.Accepted {
 			cs = append(cs, Candidate{Link: e.link, Params: t.links[e.link], Attrs: t.sets[e.set].attrs, Static: e.set == 0})
 		}
 	}

@@ -26,7 +26,7 @@ type Entry struct {
 
 // Entries lists the routes for exactly this prefix, in the order of the decision, rejected ones last.
 func (t *Table) Entries(p netip.Prefix) []Entry {
-	slot, ok := t.index.Get(p)
+	slot, ok := t.index.get(keyOf(p))
 	if !ok {
 		return nil
 	}
@@ -34,7 +34,7 @@ func (t *Table) Entries(p netip.Prefix) []Entry {
 }
 
 func (t *Table) entries(slot uint32) []Entry {
-	cs, d := t.candidates(slot), &t.dests[slot]
+	cs := t.candidates(slot)
 	var out []Entry
 	tier := -1
 	for i := range cs {
@@ -48,8 +48,9 @@ func (t *Table) entries(slot uint32) []Entry {
 		out = append(out, Entry{Link: cs[i].Link, Attrs: cs[i].Attrs, Static: cs[i].Static, Decided: step, Tier: tier,
 			Preference: cs[i].preference()})
 	}
-	for i := d.routes; i != 0; i = t.routes[i].next {
-		e := &t.routes[i]
+	for i := t.index.dests.at(slot).routes; i != 0; {
+		e := t.routes.at(i)
+		i = e.next
 		if e.reason != policy.Accepted {
 			out = append(out, Entry{Link: e.link, Attrs: t.sets[e.set].attrs, Reason: e.reason, Tier: -1})
 		}
@@ -60,7 +61,7 @@ func (t *Table) entries(slot uint32) []Entry {
 		}
 	}
 	for j := range out {
-		out[j].Prefix = d.prefix
+		out[j].Prefix = t.index.prefix(slot)
 	}
 	return out
 }
@@ -69,11 +70,12 @@ func (t *Table) entries(slot uint32) []Entry {
 // little, and so do prefixes of whose routes none is wanted.
 func (t *Table) After(after netip.Prefix, wanted func(l route.Link, rejected bool) bool) iter.Seq2[netip.Prefix, []Entry] {
 	return func(yield func(netip.Prefix, []Entry) bool) {
-		for p, slot := range t.index.AllSorted() {
-			if after.IsValid() && route.ComparePrefix(p, after) <= 0 || !t.any(slot, wanted) {
-				continue
-			}
-			if !yield(p, t.entries(slot)) {
+		at := position{0, -1}
+		if after.IsValid() {
+			at, _, _ = t.index.find(keyOf(after))
+		}
+		for slot := range t.index.from(at) {
+			if t.any(slot, wanted) && !yield(t.index.prefix(slot), t.entries(slot)) {
 				return
 			}
 		}
@@ -81,8 +83,8 @@ func (t *Table) After(after netip.Prefix, wanted func(l route.Link, rejected boo
 }
 
 func (t *Table) any(slot uint32, wanted func(l route.Link, rejected bool) bool) bool {
-	for i := t.dests[slot].routes; i != 0; i = t.routes[i].next {
-		if e := &t.routes[i]; wanted(e.link, e.reason != policy.Accepted) {
+	for i := t.index.dests.at(slot).routes; i != 0; i = t.routes.at(i).next {
+		if e := t.routes.at(i); wanted(e.link, e.reason != policy.Accepted) {
 			return true
 		}
 	}
@@ -92,8 +94,8 @@ func (t *Table) any(slot uint32, wanted func(l route.Link, rejected bool) bool) 
 // States walks the prefixes in order, each with its state as of the last Commit.
 func (t *Table) States() iter.Seq2[netip.Prefix, State] {
 	return func(yield func(netip.Prefix, State) bool) {
-		for p, slot := range t.index.AllSorted() {
-			if !yield(p, t.dests[slot].state()) {
+		for slot := range t.index.all() {
+			if !yield(t.index.prefix(slot), t.index.dests.at(slot).state()) {
 				return
 			}
 		}
@@ -103,18 +105,19 @@ func (t *Table) States() iter.Seq2[netip.Prefix, State] {
 // Lookup returns the ranking for a destination, a single address or a prefix, by longest match, and the prefix that
 // matched. Without a match it is the empty ranking and ok is false.
 func (t *Table) Lookup(dst netip.Prefix) (p netip.Prefix, id RankingID, ok bool) {
-	p, slot, ok := t.index.LookupPrefixLPM(dst)
+	slot, ok := t.index.match(keyOf(dst.Masked()))
 	if !ok {
 		return netip.Prefix{}, 0, false
 	}
-	return p, t.dests[slot].ranking, true
+	return t.index.prefix(slot), t.index.dests.at(slot).ranking, true
 }
 
 // Covering lists the prefixes that cover p, and p itself where it is in the table, the longest first.
 func (t *Table) Covering(p netip.Prefix) []netip.Prefix {
 	var out []netip.Prefix
-	for q := range t.index.Supernets(p) {
-		out = append(out, q)
+	slot, _ := t.index.match(keyOf(p.Masked()))
+	for ; slot != 0; slot = t.index.parent(slot) {
+		out = append(out, t.index.prefix(slot))
 	}
 	return out
 }
@@ -122,11 +125,12 @@ func (t *Table) Covering(p netip.Prefix) []netip.Prefix {
 // Accepted lists the prefixes for which one of the links has a usable route that is not stale, in order.
 func (t *Table) Accepted(links route.LinkSet) []netip.Prefix {
 	var out []netip.Prefix
-	for p, slot := range t.index.AllSorted() {
-		for i := t.dests[slot].routes; i != 0; i = t.routes[i].next {
-			e := &t.routes[i]
+	for slot := range t.index.all() {
+		for i := t.index.dests.at(slot).routes; i != 0; {
+			e := t.routes.at(i)
+			i = e.next
 			if links.Has(e.link) && e.reason == policy.Accepted && e.gen == t.counts[e.link].gen {
-				out = append(out, p)
+				out = append(out, t.index.prefix(slot))
 				break
 			}
 		}

@@ -77,11 +77,11 @@ func TestInvariant(t *testing.T) {
 }
 
 func stateOf(t *Table, p netip.Prefix) State {
-	slot, ok := t.index.Get(p)
+	slot, ok := t.index.get(keyOf(p))
 	if !ok {
 		return State{}
 	}
-	return t.dests[slot].state()
+	return t.index.dests.at(slot).state()
 }
 
 // drawPrefix picks from a small space, so that prefixes cover each other often.

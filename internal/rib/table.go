@@ -1,9 +1,8 @@
 package rib
 
 import (
+	"iter"
 	"net/netip"
-
-	"github.com/gaissmai/bart"
 
 	"bothways/internal/policy"
 	"bothways/internal/route"
@@ -11,43 +10,32 @@ import (
 
 // Table holds the routes of one address family. It is not safe for concurrent use: one goroutine owns it.
 //
-// Routes live in slabs without pointers, chained by index from their prefix, and attribute sets are shared, so that the
-// garbage collector does not walk a full table and a route costs 16 bytes beside its prefix.
+// Prefixes and routes live in slabs without pointers, routes chained by index from their prefix, and attribute sets are
+// shared: a full table costs the garbage collector nothing, about 55 bytes a prefix and 12 a route.
 type Table struct {
 	family   route.Family
 	links    [256]LinkParams
 	counts   [256]Counts
 	rankings *Rankings
 
-	index  bart.Table[uint32] // prefix → slot of dests
-	dests  []dest
+	index  index
 	free   []uint32
-	routes []entry // [0] is unused: 0 ends a chain
-	spare  int32   // head of the chain of free entries
+	routes slab[entry] // 0 is unused: it ends a chain
+	spare  uint32      // head of the chain of free entries
 	sets   []attrSet
 	setOf  map[*route.Attrs]uint32
 	spares []uint32
+	single [256]RankingID // by link: of a prefix that this link alone has; 0: not asked yet
 
-	dirty   []uint32
-	commit  uint32
-	touched []touch
+	dirty   slab[uint32]
+	touched slab[touch]
+	lastSet uint32 // what hold gave last
 	scratch []Candidate
 	key     []byte
 }
 
-type dest struct {
-	prefix  netip.Prefix
-	routes  int32
-	own     RankingID
-	cover   RankingID
-	ranking RankingID
-	touched uint32 // the commit that noted the old state
-	walked  uint32 // the commit in which the covering prefix was walked
-	dirty   bool
-}
-
 type entry struct {
-	next   int32
+	next   uint32
 	set    uint32 // 0: a static default
 	link   route.Link
 	reason policy.Reason
@@ -69,20 +57,22 @@ type Counts struct {
 
 // NewTable returns an empty table.
 func NewTable(f route.Family) *Table {
-	return &Table{
+	t := &Table{
 		family:   f,
 		rankings: NewRankings(),
-		routes:   make([]entry, 1),
+		index:    newIndex(f),
 		sets:     []attrSet{{attrs: &route.Attrs{}}},
 		setOf:    map[*route.Attrs]uint32{},
 	}
+	t.routes.add()
+	return t
 }
 
 // Rankings returns the interner of the table's rankings.
 func (t *Table) Rankings() *Rankings { return t.rankings }
 
 // Len is the number of prefixes with at least one route, rejected ones included.
-func (t *Table) Len() int { return t.index.Size() }
+func (t *Table) Len() int { return t.index.size }
 
 // Counts returns the numbers of a link.
 func (t *Table) Counts(l route.Link) Counts { return t.counts[l] }
@@ -93,10 +83,8 @@ func (t *Table) SetLink(l route.Link, p LinkParams) {
 		return
 	}
 	t.links[l] = p
-	for i := range t.dests {
-		if t.dests[i].routes != 0 {
-			t.mark(uint32(i))
-		}
+	for slot := range t.used() {
+		t.mark(slot)
 	}
 }
 
@@ -124,17 +112,19 @@ func (t *Table) SetStatic(l route.Link, on bool) {
 		t.put(l, t.family.Default(), nil, policy.Accepted, 0)
 		return
 	}
-	if slot, ok := t.index.Get(t.family.Default()); ok {
+	if slot, ok := t.index.get(keyOf(t.family.Default())); ok {
 		t.remove(slot, func(e *entry) bool { return e.link == l && e.set == 0 })
 	}
 }
 
 func (t *Table) put(l route.Link, p netip.Prefix, a *route.Attrs, reason policy.Reason, limit int) bool {
 	c := &t.counts[l]
-	slot, ok := t.index.Get(p)
+	k := keyOf(p)
+	at, slot, ok := t.index.find(k)
 	if ok {
-		for i := t.dests[slot].routes; i != 0; i = t.routes[i].next {
-			e := &t.routes[i]
+		for i := t.index.dests.at(slot).routes; i != 0; {
+			e := t.routes.at(i)
+			i = e.next
 			if e.link != l {
 				continue
 			}
@@ -159,11 +149,11 @@ func (t *Table) put(l route.Link, p netip.Prefix, a *route.Attrs, reason policy.
 		return false
 	}
 	if !ok {
-		slot = t.newDest(p)
+		slot = t.newDest(at, k)
 	}
 	i := t.newEntry()
-	d := &t.dests[slot]
-	t.routes[i] = entry{next: d.routes, set: t.hold(a), link: l, reason: reason, gen: c.gen}
+	d := t.index.dests.at(slot)
+	*t.routes.at(i) = entry{next: d.routes, set: t.hold(a), link: l, reason: reason, gen: c.gen}
 	d.routes = i
 	c.Received++
 	c.Accepted += accepted(reason)
@@ -174,17 +164,17 @@ func (t *Table) put(l route.Link, p netip.Prefix, a *route.Attrs, reason policy.
 }
 
 func (t *Table) withdraw(l route.Link, p netip.Prefix) {
-	if slot, ok := t.index.Get(p); ok {
+	if slot, ok := t.index.get(keyOf(p)); ok {
 		t.remove(slot, func(e *entry) bool { return e.link == l })
 	}
 }
 
 // remove takes the entries out of a prefix that gone names.
 func (t *Table) remove(slot uint32, gone func(*entry) bool) {
-	d := &t.dests[slot]
+	d := t.index.dests.at(slot)
 	for at := &d.routes; *at != 0; {
 		i := *at
-		e := &t.routes[i]
+		e := t.routes.at(i)
 		if !gone(e) {
 			at = &e.next
 			continue
@@ -213,10 +203,8 @@ func (t *Table) RemoveLink(l route.Link) {
 	if t.counts[l].Received == 0 {
 		return
 	}
-	for i := range t.dests {
-		if t.dests[i].routes != 0 {
-			t.remove(uint32(i), func(e *entry) bool { return e.link == l })
-		}
+	for slot := range t.used() {
+		t.remove(slot, func(e *entry) bool { return e.link == l })
 	}
 }
 
@@ -239,30 +227,28 @@ func (t *Table) Sweep(l route.Link) int {
 	if n == 0 {
 		return 0
 	}
-	for i := range t.dests {
-		if t.dests[i].routes != 0 {
-			t.remove(uint32(i), func(e *entry) bool { return e.link == l && e.gen != c.gen })
-		}
+	for slot := range t.used() {
+		t.remove(slot, func(e *entry) bool { return e.link == l && e.gen != c.gen })
 	}
 	return n
 }
 
 // Rejudge applies changed rules to the routes that a link has.
 func (t *Table) Rejudge(l route.Link, imp *policy.Import) {
-	for slot := range t.dests {
-		d := &t.dests[slot]
-		for i := d.routes; i != 0; i = t.routes[i].next {
-			e := &t.routes[i]
+	for slot := range t.used() {
+		for i := t.index.dests.at(slot).routes; i != 0; {
+			e := t.routes.at(i)
+			i = e.next
 			if e.link != l || e.set == 0 {
 				continue
 			}
-			reason := imp.Attrs(t.sets[e.set].attrs).Prefix(d.prefix)
+			reason := imp.Attrs(t.sets[e.set].attrs).Prefix(t.index.prefix(slot))
 			if reason == e.reason {
 				continue
 			}
 			t.counts[l].Accepted += accepted(reason) - accepted(e.reason)
 			if e.reason == policy.Accepted || reason == policy.Accepted {
-				t.mark(uint32(slot))
+				t.mark(slot)
 			}
 			e.reason = reason
 		}
@@ -270,10 +256,12 @@ func (t *Table) Rejudge(l route.Link, imp *policy.Import) {
 }
 
 func (t *Table) each(l route.Link, do func(*entry)) {
-	for slot := range t.dests {
-		for i := t.dests[slot].routes; i != 0; i = t.routes[i].next {
-			if t.routes[i].link == l {
-				do(&t.routes[i])
+	for slot := range t.used() {
+		for i := t.index.dests.at(slot).routes; i != 0; {
+			e := t.routes.at(i)
+			i = e.next
+			if e.link == l {
+				do(e)
 			}
 		}
 	}
@@ -286,35 +274,49 @@ func accepted(r policy.Reason) int {
 	return 0
 }
 
-func (t *Table) newDest(p netip.Prefix) uint32 {
+// used walks the slots that have routes, in no particular order.
+func (t *Table) used() iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for slot := uint32(1); slot < t.index.dests.n; slot++ {
+			if t.index.dests.at(slot).routes != 0 && !yield(slot) {
+				return
+			}
+		}
+	}
+}
+
+func (t *Table) newDest(at position, k key) uint32 {
 	var slot uint32
 	if n := len(t.free); n > 0 {
 		slot = t.free[n-1]
 		t.free = t.free[:n-1]
-		t.dests[slot] = dest{prefix: p}
 	} else {
-		slot = uint32(len(t.dests))
-		t.dests = append(t.dests, dest{prefix: p})
+		slot = t.index.add()
 	}
-	t.index.Insert(p, slot)
+	t.index.insert(at, k, slot)
 	return slot
 }
 
-func (t *Table) newEntry() int32 {
+func (t *Table) newEntry() uint32 {
 	if i := t.spare; i != 0 {
-		t.spare = t.routes[i].next
+		t.spare = t.routes.at(i).next
 		return i
 	}
-	t.routes = append(t.routes, entry{})
-	return int32(len(t.routes) - 1)
+	return t.routes.add()
 }
 
 func (t *Table) hold(a *route.Attrs) uint32 {
 	if a == nil {
 		return 0
 	}
+	if t.lastSet != 0 && t.sets[t.lastSet].attrs == a {
+		// An UPDATE has many prefixes with one set.
+		t.sets[t.lastSet].refs++
+		return t.lastSet
+	}
 	if id, ok := t.setOf[a]; ok {
 		t.sets[id].refs++
+		t.lastSet = id
 		return id
 	}
 	var id uint32
@@ -326,7 +328,7 @@ func (t *Table) hold(a *route.Attrs) uint32 {
 		t.sets = append(t.sets, attrSet{})
 	}
 	t.sets[id] = attrSet{attrs: a, refs: 1}
-	t.setOf[a] = id
+	t.setOf[a], t.lastSet = id, id
 	return id
 }
 
@@ -344,8 +346,8 @@ func (t *Table) drop(id uint32) {
 }
 
 func (t *Table) mark(slot uint32) {
-	if d := &t.dests[slot]; !d.dirty {
+	if d := t.index.dests.at(slot); !d.dirty {
 		d.dirty = true
-		t.dirty = append(t.dirty, slot)
+		*t.dirty.at(t.dirty.add()) = slot
 	}
 }

@@ -21,8 +21,14 @@ type Decoder struct {
 	key        []byte
 	// The key is the bytes of all attributes but the multiprotocol ones, then the next hop of MP_REACH_NLRI, then
 	// what tells the uses of the same bytes apart.
-	young, old map[string]attrSet
+	young, old map[string]cached
 	cacheLimit int
+}
+
+// cached is a set that has no error. Nearly none has something to be told: it is small, as there are many.
+type cached struct {
+	attrs       *route.Attrs
+	diagnostics *[]Diagnostic
 }
 
 // Uses of an attribute list, which differ in what is mandatory and where the next hop comes from.
@@ -37,7 +43,7 @@ func NewDecoder(o Options) *Decoder {
 	return &Decoder{
 		opts: o, cacheLimit: cacheSize,
 		ipv4: hasFamily(o.Families, route.IPv4), ipv6: hasFamily(o.Families, route.IPv6),
-		young: map[string]attrSet{},
+		young: map[string]cached{},
 	}
 }
 
@@ -284,19 +290,31 @@ func (d *Decoder) attrs(use byte, mp mpAttr) attrSet {
 	key := append(d.key, mp.hopBytes...)
 	key = append(key, use, byte(len(mp.hopBytes)))
 	d.key = key[:n] // keeps what append may have grown
-	if set, ok := d.young[string(key)]; ok {
-		return set
+	if c, ok := d.young[string(key)]; ok {
+		return c.set()
 	}
-	set, ok := d.old[string(key)]
+	c, ok := d.old[string(key)]
 	if !ok {
-		set = parseAttrs(d.key, d.opts.FourOctetAS, use != useNone, mp.nextHop, mp.linkLocal)
+		set := parseAttrs(d.key, d.opts.FourOctetAS, use != useNone, mp.nextHop, mp.linkLocal)
 		if set.bad != nil || set.fatal != nil {
 			return set // not worth keeping
 		}
+		c = cached{attrs: set.attrs}
+		if len(set.diagnostics) > 0 {
+			c.diagnostics = &set.diagnostics
+		}
 	}
 	if len(d.young) >= d.cacheLimit {
-		d.old, d.young = d.young, make(map[string]attrSet, d.cacheLimit/4)
+		d.old, d.young = d.young, make(map[string]cached, d.cacheLimit/4)
 	}
-	d.young[string(key)] = set
-	return set
+	d.young[string(key)] = c
+	return c.set()
+}
+
+func (c cached) set() attrSet {
+	s := attrSet{attrs: c.attrs}
+	if c.diagnostics != nil {
+		s.diagnostics = *c.diagnostics
+	}
+	return s
 }

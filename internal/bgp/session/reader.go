@@ -20,8 +20,12 @@ type inbound struct {
 	err      error
 }
 
-// readBuffer holds the longest message and another read of the usual size.
-const readBuffer = 2 * 65536
+// readSize is what is read at once: what comes of it is one event, a few thousand routes, which the rest of the daemon
+// takes in about a millisecond. Larger ones save nothing, and what waits of them behind one another is memory.
+const readSize = 32 << 10
+
+// readBuffer holds the longest message and another read.
+const readBuffer = 65536 + readSize
 
 // reader reads one connection.
 type reader struct {
@@ -40,7 +44,7 @@ func (c *conn) read(to chan<- inbound) {
 	buf := make([]byte, readBuffer)
 	have := 0
 	for {
-		n, err := c.nc.Read(buf[have:])
+		n, err := c.nc.Read(buf[have : have+readSize])
 		if n > 0 {
 			c.lastRead.Store(time.Now().UnixNano())
 		}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"bothways/bench/router"
+	"bothways/bench/site"
+	"bothways/bench/stat"
+	"bothways/bench/stream"
+)
+
+// caseBFD is a wire that is silent of a sudden, found by BFD.
+func caseBFD(b *bench) []section {
+	better, worse := pair(1000)
+	offers := []stream.Offer{{Table: better}, {Table: worse}}
+	var out []section
+	for i, interval := range []time.Duration{300 * time.Millisecond, 50 * time.Millisecond} {
+		r := &stat.Result{Columns: []stat.Column{{Name: "moved after the detection time, ms"}, {Name: "moved after the failure, ms", Ratio: true}, {Name: "packets lost"}}}
+		var all []variant
+		for _, k := range b.kinds("BIRD", "FRR", "Bothways") {
+			all = append(all, variant{k.name, k, router.Setup{Kernel: true, BFD: interval}})
+		}
+		b.alternate(r, b.rounds+1, baseFirst(all), func(v variant) ([]float64, error) { return b.silent(v, offers, interval) })
+		text := fmt.Sprintf("%s × 3:", interval)
+		if i == 0 {
+			text = "1,000 routes from each of two neighbors; from one moment on the better one's wire lets nothing pass, but has its carrier. BFD at the neighbors is BIRD's for all. The detection time counts from the arrival of the last BFD packet.\n\n" + text
+		}
+		out = append(out, section{text: text, result: r})
+	}
+	return out
+}
+
+func (b *bench) silent(v variant, offers []stream.Offer, interval time.Duration) ([]float64, error) {
+	p, wants, far, err := b.withBFD(v, offers, interval)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	defer far.Stop()
+	sniffer, err := p.Sniff(p.Peers[0])
+	if err != nil {
+		return nil, err
+	}
+	defer sniffer.Close()
+	at, took, lost, err := p.moved(1, wants, silence)
+	if err != nil {
+		return nil, err
+	}
+	if sniffer.Last() == 0 {
+		return nil, fmt.Errorf("no BFD packet was seen")
+	}
+	detected := time.Unix(0, sniffer.Last()).Add(3 * interval)
+	return []float64{ms(at.Add(took).Sub(detected)), ms(took), float64(lost)}, nil
+}
+
+// withBFD is filled with BFD sessions that are up.
+func (b *bench) withBFD(v variant, offers []stream.Offer, interval time.Duration) (*play, []site.Want, *router.FarBFD, error) {
+	p, err := b.start(v, pairSite)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	far, err := router.StartFarBFD(p.Site, interval)
+	if err != nil {
+		p.close()
+		return nil, nil, nil, err
+	}
+	var wants []site.Want
+	if err = far.Up(20 * time.Second); err == nil {
+		// A router may have ended its sessions while there was no BFD at the other end.
+		for i := range p.sessions {
+			if p.sessions[i].Err() != nil {
+				if err = p.connect(i); err != nil {
+					break
+				}
+			}
+		}
+	}
+	if err == nil {
+		wants, err = p.fill(offers)
+	}
+	if err != nil {
+		far.Stop()
+		p.close()
+		return nil, nil, nil, err
+	}
+	return p, wants, far, nil
+}
+
+// caseProbes is a path that is dead beyond its neighbor, found by probes.
+func caseProbes(b *bench) []section {
+	r := &stat.Result{Columns: []stat.Column{{Name: "longest outage of a destination, ms"}, {Name: "packets lost"}}}
+	better, worse := pair(1000)
+	target := netip.MustParseAddr("198.51.100.250")
+	var all []variant
+	for _, k := range b.kinds("Bothways") {
+		all = append(all, variant{k.name, k, router.Setup{Kernel: true, Probe: target}})
+	}
+	b.alternate(r, b.rounds+1, all, func(v variant) ([]float64, error) {
+		p, err := b.start(v, pairSite)
+		if err != nil {
+			return nil, err
+		}
+		defer p.close()
+		if err := p.Answer([]netip.Addr{target}); err != nil {
+			return nil, err
+		}
+		wants, err := p.fill([]stream.Offer{{Table: better}, {Table: worse}})
+		if err != nil {
+			return nil, err
+		}
+		st, err := p.Start(b.ctx, destinations(wants[:targets]), rate)
+		if err != nil {
+			return nil, err
+		}
+		defer st.Stop()
+		time.Sleep(time.Second)
+		at := time.Now()
+		if err := p.Forget(p.Peers[0], append(destinations(wants[:targets]), target)); err != nil {
+			return nil, err
+		}
+		time.Sleep(watchAtLeast)
+		st.Stop()
+		lost, longest := st.Lost(at.Add(-time.Millisecond))
+		if _, ok := st.Moved(at, p.Peers[1]); !ok {
+			return nil, fmt.Errorf("packets did not move")
+		}
+		return []float64{ms(longest), float64(lost)}, nil
+	})
+	return []section{{text: "ICMP probes every 100 ms to a target beyond each neighbor, time-out 100 ms, down after 3. What lies beyond the better neighbor is dead of a sudden; the neighbor itself, its session and the carrier are well. The other routers find this by nothing that they have.", result: r}}
+}
+
+// caseKill is the daemon killed (-9) and started again under packets.
+func caseKill(b *bench) []section {
+	r := &stat.Result{Columns: []stat.Column{{Name: "packets lost"}, {Name: "reconciled after the last End-of-RIB, s"}, {Name: "started and answering, s"}}}
+	better, worse := pair(b.routes)
+	offers := []stream.Offer{{Table: better}, {Table: worse}}
+	var all []variant
+	for _, k := range b.kinds("Bothways") {
+		all = append(all, variant{"Bothways, compressed", k, router.Setup{Kernel: true}})
+		all = append(all, variant{"Bothways, `compress: false`", k, router.Setup{Kernel: true, Whole: true}})
+	}
+	b.alternate(r, b.rounds, all, func(v variant) ([]float64, error) { return b.kill(v, offers) })
+	return []section{{text: fmt.Sprintf("%d routes from each of two neighbors; the daemon is killed, started again at once, and hears everything again from its neighbors, which keep nothing of the session before. The hand-over to a new process (`restart`) is not built, and so not measured.", b.routes), result: r}}
+}
+
+func (b *bench) kill(v variant, offers []stream.Offer) ([]float64, error) {
+	p, wants, err := b.filled(v, pairSite, offers)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	d := p.router.(*router.Bothways)
+	st, err := p.Start(b.ctx, destinations(wants[:targets]), rate)
+	if err != nil {
+		return nil, err
+	}
+	defer st.Stop()
+	time.Sleep(500 * time.Millisecond)
+	at := time.Now()
+	d.Crash()
+	if err := d.Again(b.ctx); err != nil {
+		return nil, err
+	}
+	answering := time.Since(at)
+	streams := map[int][]byte{}
+	for i := range offers {
+		if err := p.connect(i); err != nil {
+			return nil, err
+		}
+		streams[i] = stream.Encode(offers[i].Table, p.nextHop(i))
+	}
+	if err := p.say(streams); err != nil {
+		return nil, err
+	}
+	said := time.Now()
+	for {
+		s, err := d.Status(b.ctx)
+		if err != nil {
+			return nil, err
+		}
+		if s.Mode == "full" && s.Kernel.Mode == "full" && s.Kernel.Behind == 0 && s.Kernel.Pending == 0 && s.Prefixes.IPv4 >= b.routes {
+			break
+		}
+		if time.Since(said) > patience {
+			return nil, fmt.Errorf("not reconciled: %+v", s)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	reconciled := time.Since(said)
+	if _, err := p.Await(wants, patience); err != nil {
+		return nil, err
+	}
+	time.Sleep(500 * time.Millisecond)
+	st.Stop()
+	lost, _ := st.Lost(at)
+	return []float64{float64(lost), reconciled.Seconds(), answering.Seconds()}, nil
+}
