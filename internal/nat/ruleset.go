@@ -66,12 +66,11 @@ const bfdPort = 3784
 // Priorities of our chains, around which a packet filter can stand: marks before filters, translation where nft's
 // standard puts it, the guard against leaks behind it.
 const (
-	priorityRaw     = -300
-	priorityMangle  = -150
-	priorityTransit = -10
-	priorityDNAT    = -100
-	prioritySNAT    = 100
-	priorityLeak    = 110
+	priorityRaw    = -300
+	priorityMangle = -150
+	priorityDNAT   = -100
+	prioritySNAT   = 100
+	priorityLeak   = 110
 )
 
 // Ruleset computes the table.
@@ -129,8 +128,8 @@ func (b *builder) numbers() kstate.NftMap {
 func rule(parts ...kstate.Part) kstate.NftRule { return kstate.NewRule(parts...) }
 
 // dispatch sends packets of each link to a chain of the link's own, by one look-up.
-func (b *builder) dispatch(d kstate.Direction, prefix string) kstate.NftRule {
-	v := kstate.VerdictByInterface{Direction: d}
+func (b *builder) dispatch(d kstate.Direction, prefix string, more ...kstate.VerdictElement) kstate.NftRule {
+	v := kstate.VerdictByInterface{Direction: d, Elements: more}
 	for _, l := range b.p.Links {
 		v.Elements = append(v.Elements, kstate.VerdictElement{Interface: l.Interface, Verdict: kstate.GotoChain(chain(prefix, l))})
 	}
@@ -140,30 +139,31 @@ func (b *builder) dispatch(d kstate.Direction, prefix string) kstate.NftRule {
 func chain(prefix string, l Link) string { return fmt.Sprintf("%s_%d", prefix, l.Number) }
 
 // untracked leaves BGP with the links' neighbors, and BFD on links that speak it, out of connection tracking. BFD takes
-// nothing that came over a router, so who sends it need not be known here.
+// nothing that came over a router, so who sends it need not be known here. Every packet passes here: one look-up has to do
+// for those of no link.
 func (b *builder) untracked() []kstate.NftChain {
-	in := kstate.NftChain{Name: "untracked_in", Hook: kstate.Prerouting, Type: kstate.FilterChain, Priority: priorityRaw}
-	out := kstate.NftChain{Name: "untracked_out", Hook: kstate.Output, Type: kstate.FilterChain, Priority: priorityRaw}
-	for _, l := range b.p.Links {
-		if l.BFD {
-			port := kstate.MatchPort{Protocol: kstate.UDP, End: kstate.Destination, Ports: []uint16{bfdPort}}
-			in.Rules = append(in.Rules, rule(kstate.MatchInterface{Direction: kstate.In, Names: []string{l.Interface}}, port, kstate.NoTrack{}))
-			out.Rules = append(out.Rules, rule(kstate.MatchInterface{Direction: kstate.Out, Names: []string{l.Interface}}, port, kstate.NoTrack{}))
-		}
-		for _, n := range l.Neighbors {
-			host := []netip.Prefix{netip.PrefixFrom(n.WithZone(""), n.BitLen())}
-			for _, end := range []kstate.End{kstate.Source, kstate.Destination} {
-				port := kstate.MatchPort{Protocol: kstate.TCP, End: end, Ports: []uint16{bgpPort}}
-				in.Rules = append(in.Rules, rule(
-					kstate.MatchInterface{Direction: kstate.In, Names: []string{l.Interface}},
-					kstate.MatchAddress{End: kstate.Source, Prefixes: host}, port, kstate.NoTrack{}))
-				out.Rules = append(out.Rules, rule(
-					kstate.MatchInterface{Direction: kstate.Out, Names: []string{l.Interface}},
-					kstate.MatchAddress{End: kstate.Destination, Prefixes: host}, port, kstate.NoTrack{}))
+	var chains []kstate.NftChain
+	for _, d := range []struct {
+		name string
+		far  kstate.End
+	}{{"untracked_in", kstate.Source}, {"untracked_out", kstate.Destination}} {
+		for _, l := range b.p.Links {
+			c := kstate.NftChain{Name: chain(d.name, l)}
+			if l.BFD {
+				c.Rules = append(c.Rules, rule(kstate.MatchPort{Protocol: kstate.UDP, End: kstate.Destination, Ports: []uint16{bfdPort}}, kstate.NoTrack{}))
 			}
+			for _, n := range l.Neighbors {
+				host := kstate.MatchAddress{End: d.far, Prefixes: []netip.Prefix{netip.PrefixFrom(n.WithZone(""), n.BitLen())}}
+				for _, end := range []kstate.End{kstate.Source, kstate.Destination} {
+					c.Rules = append(c.Rules, rule(host, kstate.MatchPort{Protocol: kstate.TCP, End: end, Ports: []uint16{bgpPort}}, kstate.NoTrack{}))
+				}
+			}
+			chains = append(chains, c)
 		}
 	}
-	return []kstate.NftChain{in, out}
+	return append(chains,
+		kstate.NftChain{Name: "untracked_in", Hook: kstate.Prerouting, Type: kstate.FilterChain, Priority: priorityRaw, Rules: []kstate.NftRule{b.dispatch(kstate.In, "untracked_in")}},
+		kstate.NftChain{Name: "untracked_out", Hook: kstate.Output, Type: kstate.FilterChain, Priority: priorityRaw, Rules: []kstate.NftRule{b.dispatch(kstate.Out, "untracked_out")}})
 }
 
 // marks gives each connection the number of its link at its first packet, and packets from inside the mark of their
@@ -171,9 +171,13 @@ func (b *builder) untracked() []kstate.NftChain {
 // would send every reply back out.
 func (b *builder) marks() []kstate.NftChain {
 	mask := b.p.Mask
-	in := kstate.NftChain{Name: "mark_in", Hook: kstate.Prerouting, Type: kstate.FilterChain, Priority: priorityMangle,
-		Rules: []kstate.NftRule{b.dispatch(kstate.In, "in")}}
-	in.Rules = append(in.Rules, rule(kstate.MatchInterface{Direction: kstate.In, Not: true, Set: "inside"}, kstate.Verdict{Kind: kstate.Return}))
+	var inside []kstate.VerdictElement
+	for _, name := range b.p.Inside {
+		inside = append(inside, kstate.VerdictElement{Interface: name, Verdict: kstate.GotoChain("in_inside")})
+	}
+	base := kstate.NftChain{Name: "mark_in", Hook: kstate.Prerouting, Type: kstate.FilterChain, Priority: priorityMangle,
+		Rules: []kstate.NftRule{b.dispatch(kstate.In, "in", inside...)}}
+	in := kstate.NftChain{Name: "in_inside"}
 	if steer := b.steer(); len(steer) > 0 {
 		// What answers a connection from outside goes the way that it came, whatever a rule says.
 		in.Rules = append(in.Rules, b.answer()...)
@@ -193,15 +197,19 @@ func (b *builder) marks() []kstate.NftChain {
 		m := b.mark(l.Number)
 		set := kstate.SetMark{Of: kstate.ConnMark, Mask: mask, Value: m}
 		fresh := kstate.MatchState{States: kstate.StateNew}
-		chains = append(chains, b.astray(l),
-			kstate.NftChain{Name: chain("in", l), Rules: append(append(b.asymmetry(l), b.related(l)...),
+		// Most packets belong to a connection of the link that they are on: they are done with first.
+		own := rule(kstate.MatchMark{Of: kstate.ConnMark, Mask: mask, Value: m}, kstate.Verdict{Kind: kstate.Return})
+		chains = append(chains, b.astray(l), b.foreign(l),
+			kstate.NftChain{Name: chain("in", l), Rules: append(append(append([]kstate.NftRule{own}, b.asymmetry(l)...), b.related(l)...),
 				rule(fresh, kstate.MatchMark{Of: kstate.ConnMark, Mask: mask}, set).WithComment("%s", l.Name),
 				rule(fresh, kstate.GotoChain(chain("astray", l))))},
 			kstate.NftChain{Name: chain("claim", l), Rules: []kstate.NftRule{rule(set).WithComment("%s", l.Name)}},
-			kstate.NftChain{Name: chain("fresh", l), Rules: append(b.unclaimed(l),
+			kstate.NftChain{Name: chain("fresh", l), Rules: append(b.unclaimed(l), rule(fresh, kstate.JumpTo(chain("foreign", l))),
 				rule(fresh, kstate.GotoChain(chain("claim", l))), rule(kstate.Count{Name: Unmarked}))},
-			kstate.NftChain{Name: chain("strayed", l), Rules: b.strayed(l)},
-			kstate.NftChain{Name: chain("out", l), Rules: b.claims(l)},
+			kstate.NftChain{Name: chain("strayed", l), Rules: b.strayed(l)})
+		spoken := b.vpnChain(l)
+		chains = append(append(chains, spoken...),
+			kstate.NftChain{Name: chain("out", l), Rules: append(append(b.vpn(l), own), b.claims(l)...)},
 			kstate.NftChain{Name: chain("restore", l), Rules: []kstate.NftRule{
 				rule(kstate.SetMark{Of: kstate.PacketMark, Mask: mask, Value: m}).WithComment("%s", l.Name)}})
 		if l.Reply != 0 {
@@ -210,7 +218,7 @@ func (b *builder) marks() []kstate.NftChain {
 		}
 	}
 	chains = append(chains, b.steerChains()...)
-	return append(chains, in, local, out)
+	return append(chains, in, base, local, out)
 }
 
 // answer gives packets that answer a connection from outside the mark that leads back by the link it came by.
@@ -256,7 +264,6 @@ func (b *builder) restore() []kstate.NftRule {
 // link, and by the mark it is found and cut.
 func (b *builder) claims(l Link) []kstate.NftRule {
 	rules := []kstate.NftRule{rule(kstate.MatchReply{}, kstate.GotoChain(chain("strayed", l)))}
-	rules = append(rules, b.vpn(l)...)
 	for _, f := range route.Families() {
 		v := kstate.VerdictByMark{Of: kstate.ConnMark, Mask: b.p.Mask}
 		v.Elements = append(v.Elements, kstate.VerdictElement{Verdict: kstate.GotoChain(chain("fresh", l))})
@@ -304,11 +311,10 @@ func (b *builder) forward() []kstate.NftChain {
 	from := kstate.MatchInterface{Direction: kstate.In, Set: "links"}
 	to := kstate.MatchInterface{Direction: kstate.Out, Set: "links"}
 	return []kstate.NftChain{
-		{Name: "transit", Hook: kstate.Forward, Type: kstate.FilterChain, Priority: priorityTransit, Rules: []kstate.NftRule{
-			rule(from, to, kstate.Count{Name: GuardTransit}, kstate.Verdict{Kind: kstate.Drop})}},
-		{Name: "clamp", Hook: kstate.Forward, Type: kstate.FilterChain, Priority: priorityMangle, Rules: []kstate.NftRule{
-			rule(to, kstate.MatchProtocol{Protocols: []kstate.L4Protocol{kstate.TCP}}, kstate.MatchSYN{}, kstate.ClampMSS{}),
-			rule(from, kstate.MatchProtocol{Protocols: []kstate.L4Protocol{kstate.TCP}}, kstate.MatchSYN{}, kstate.ClampMSS{})}},
+		{Name: "clamp", Rules: []kstate.NftRule{rule(to, kstate.ClampMSS{}), rule(from, kstate.ClampMSS{})}},
+		{Name: "transit", Hook: kstate.Forward, Type: kstate.FilterChain, Priority: priorityMangle, Rules: []kstate.NftRule{
+			rule(from, to, kstate.Count{Name: GuardTransit}, kstate.Verdict{Kind: kstate.Drop}),
+			rule(kstate.MatchProtocol{Protocols: []kstate.L4Protocol{kstate.TCP}}, kstate.MatchSYN{}, kstate.GotoChain("clamp"))}},
 	}
 }
 
@@ -351,23 +357,33 @@ func translate(e Entry) kstate.Part {
 	return kstate.Verdict{Kind: kstate.Return}
 }
 
+// foreign drops what would leave a link with an address of another path: its source is one that some link gives, and not
+// this one.
+func (b *builder) foreign(l Link) kstate.NftChain {
+	c := kstate.NftChain{Name: chain("foreign", l)}
+	for _, f := range route.Families() {
+		if len(b.outside(f)) == 0 {
+			continue
+		}
+		if own := disjoint(b.belongs(l, f), f); len(own) > 0 {
+			c.Rules = append(c.Rules, rule(kstate.MatchAddress{End: kstate.Source, Prefixes: own}, kstate.Verdict{Kind: kstate.Return}).WithComment("%s", l.Name))
+		}
+		c.Rules = append(c.Rules, rule(kstate.MatchAddress{End: kstate.Source, Set: outsideSet(f), Family: f},
+			kstate.Count{Name: GuardForeign}, kstate.Verdict{Kind: kstate.Drop}).WithComment("%s", l.Name))
+	}
+	return c
+}
+
 // leaks drops what would leave a link with an inside source that translation should have replaced: packets that
 // conntrack calls invalid skip translation, the classic way for it to happen. And it drops what would leave with an
-// address of another path: packets of a connection whose link is gone, in the moment until the connection is cut.
+// address of another path: packets of a connection whose link is gone, in the moment until the connection is cut. A
+// connection that has this link's mark was translated here, or its first packet was stopped.
 func (b *builder) leaks() []kstate.NftChain {
 	var chains []kstate.NftChain
 	for _, l := range b.p.Links {
-		c := kstate.NftChain{Name: chain("leak", l)}
-		for _, f := range route.Families() {
-			if len(b.outside(f)) == 0 {
-				continue
-			}
-			if own := disjoint(b.belongs(l, f), f); len(own) > 0 {
-				c.Rules = append(c.Rules, rule(kstate.MatchAddress{End: kstate.Source, Prefixes: own}, kstate.Verdict{Kind: kstate.Return}).WithComment("%s", l.Name))
-			}
-			c.Rules = append(c.Rules, rule(kstate.MatchAddress{End: kstate.Source, Set: outsideSet(f), Family: f},
-				kstate.Count{Name: GuardForeign}, kstate.Verdict{Kind: kstate.Drop}).WithComment("%s", l.Name))
-		}
+		c := kstate.NftChain{Name: chain("leak", l), Rules: []kstate.NftRule{
+			rule(kstate.MatchMark{Of: kstate.ConnMark, Mask: b.p.Mask, Value: b.mark(l.Number)}, kstate.Verdict{Kind: kstate.Return}),
+			rule(kstate.JumpTo(chain("foreign", l)))}}
 		for _, e := range l.Entries {
 			from := kstate.MatchAddress{End: kstate.Source, Prefixes: []netip.Prefix{e.Network}}
 			if e.Kind == None {

@@ -59,12 +59,18 @@ func (b *builder) vpn(l Link) []kstate.NftRule {
 	if !l.Circuit {
 		return nil
 	}
-	var out []kstate.NftRule
-	for _, f := range route.Families() {
-		out = append(out, rule(kstate.MatchPort{Protocol: kstate.UDP, End: kstate.Destination, Ports: ikePorts()}, kstate.MatchFamily{Family: f},
-			kstate.Count{Name: VPNName(l.Path())}, kstate.AddToSet{Set: VPNSet(l.Path(), f), Family: f, End: kstate.Destination}))
+	return []kstate.NftRule{rule(kstate.MatchPort{Protocol: kstate.UDP, End: kstate.Destination, Ports: ikePorts()}, kstate.JumpTo(chain("vpn", l)))}
+}
+
+func (b *builder) vpnChain(l Link) []kstate.NftChain {
+	if !l.Circuit {
+		return nil
 	}
-	return out
+	c := kstate.NftChain{Name: chain("vpn", l), Rules: []kstate.NftRule{rule(kstate.MatchReply{}, kstate.Verdict{Kind: kstate.Return}), rule(kstate.Count{Name: VPNName(l.Path())})}}
+	for _, f := range route.Families() {
+		c.Rules = append(c.Rules, rule(kstate.MatchFamily{Family: f}, kstate.AddToSet{Set: VPNSet(l.Path(), f), Family: f, End: kstate.Destination}))
+	}
+	return []kstate.NftChain{c}
 }
 
 // Gateways are what Watch's reader wants of a circuit: all addresses of both families.
