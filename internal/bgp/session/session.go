@@ -23,13 +23,16 @@ type Session struct {
 	sink Sink
 	log  *slog.Logger
 	dial func(context.Context, *Config) (net.Conn, error) // tests put a pipe here
+	// taken is what Run goes on with, or nil.
+	taken *taken
 
 	status   atomic.Pointer[Status]
 	counters counters
 
-	mu       sync.Mutex // guards running, ended and commands: what is put there after Run has ended would be lost
+	mu       sync.Mutex // guards what follows up to commands: what is put there after Run has ended would be lost
 	running  bool
 	ended    bool
+	thaw     chan struct{} // of the freeze under way
 	commands []command
 	wake     chan struct{} // one token: commands is not empty
 	done     chan struct{} // closed when Run returns
@@ -40,15 +43,18 @@ type command interface{}
 
 type (
 	announce struct {
-		family route.Family
-		list   []route.Announcement
+		all map[route.Family][]route.Announcement
 	}
 	refresh struct{ family route.Family }
 	release struct{}
 	retry   struct{}
 	resume  struct{}
 	accept  struct{ nc net.Conn }
-	stop    struct {
+	freeze  struct {
+		reply chan frozen   // room for one
+		thaw  chan struct{} // closed when it may go on
+	}
+	stop struct {
 		fsm.Stop
 		final bool
 	}
@@ -97,7 +103,7 @@ func (s *Session) Run(ctx context.Context) error {
 			a.nc.Close()
 		}
 	}
-	s.commands = nil
+	s.commands, s.thaw = nil, nil
 	s.mu.Unlock()
 	close(s.done)
 	return nil
@@ -129,9 +135,11 @@ func (s *Session) takeCommands() []command {
 // SetAnnouncements replaces all that is announced, of every family. The neighbor is sent the difference, now and
 // whenever the session comes up. It may be called before Run.
 func (s *Session) SetAnnouncements(all map[route.Family][]route.Announcement) {
-	for _, f := range route.Families() {
-		s.tell(announce{f, slices.Clone(all[f])})
+	mine := map[route.Family][]route.Announcement{}
+	for f, list := range all {
+		mine[f] = slices.Clone(list)
 	}
+	s.tell(announce{mine})
 }
 
 // ReleaseEndOfRIB lets the End-of-RIB markers go that Config.HoldEndOfRIB keeps back, behind what is announced by now.
