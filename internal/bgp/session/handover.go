@@ -198,7 +198,7 @@ func dup(nc any) (*os.File, error) {
 }
 
 // Take makes a session that goes on with what another process froze, on its connection, which is the session's from then
-// on. It tells Up, with Taken set, when it runs; before, nothing is read or written. What the neighbor said to the other
+// on. It tells Up, with Taken set, when it runs; before, nothing is read or written. Run must come. What the neighbor said to the other
 // process is not known here: who needs it asks for a refresh. What it was told is not told again; until SetAnnouncements
 // says what it should know, nothing is taken back.
 func Take(cfg Config, h *Handover, nc net.Conn, sink Sink, log *slog.Logger) (*Session, error) {
@@ -217,7 +217,8 @@ func Take(cfg Config, h *Handover, nc net.Conn, sink Sink, log *slog.Logger) (*S
 	if t, ok := nc.(*net.TCPConn); ok {
 		t.SetKeepAlive(false) // BGP has its own
 	}
-	s.taken = &taken{h, nc, state}
+	// It counts as running from now on: what is asked of it is done when Run comes, and an end is said on the connection.
+	s.taken, s.running = &taken{h, nc, state}, true
 	s.counters.messagesIn.Store(h.In.Messages)
 	s.counters.updatesIn.Store(h.In.Updates)
 	s.counters.messagesOut.Store(h.Out.Messages)

@@ -309,6 +309,28 @@ func TestHandoverToASlowNeighbor(t *testing.T) {
 	t.Logf("%d bytes handed over unsent", unsent)
 }
 
+// TestTakenAndEnded: a session that the new configuration does not have is ended with a word, also before it ran here.
+func TestTakenAndEnded(t *testing.T) {
+	p := newPairOnLoopback(t)
+	h, nc := p.freeze()
+	next, err := Take(p.cfg, h, nc, p.rec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.end()
+	p.ours = next
+	ended := make(chan struct{})
+	go func() { defer close(ended); next.Deconfigure() }()
+	p.is("asked to end", func() bool {
+		next.mu.Lock()
+		defer next.mu.Unlock()
+		return len(next.commands) > 0
+	})
+	p.start()
+	<-ended
+	p.is("told", func() bool { return strings.Contains(p.neighbor.Status().LastError, "sent cease: peer de-configured") })
+}
+
 func TestThaw(t *testing.T) {
 	p := newPairOnLoopback(t)
 	for i := range 10 {

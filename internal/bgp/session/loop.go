@@ -52,7 +52,7 @@ func newLoop(s *Session) *loop {
 	}
 }
 
-func (l *loop) run(ctx context.Context) {
+func (l *loop) run(ctx context.Context, t *taken) {
 	sinkDone := make(chan struct{})
 	go func() {
 		defer close(sinkDone)
@@ -63,8 +63,8 @@ func (l *loop) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 
-	if l.taken != nil {
-		l.goOn(l.taken)
+	if t != nil {
+		l.goOn(t)
 	} else {
 		l.handle(ctx, fsm.Start{})
 	}

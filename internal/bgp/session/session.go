@@ -23,8 +23,6 @@ type Session struct {
 	sink Sink
 	log  *slog.Logger
 	dial func(context.Context, *Config) (net.Conn, error) // tests put a pipe here
-	// taken is what Run goes on with, or nil.
-	taken *taken
 
 	status   atomic.Pointer[Status]
 	counters counters
@@ -32,6 +30,7 @@ type Session struct {
 	mu       sync.Mutex // guards what follows up to commands: what is put there after Run has ended would be lost
 	running  bool
 	ended    bool
+	taken    *taken        // what Run goes on with, or nil
 	thaw     chan struct{} // of the freeze under way
 	commands []command
 	wake     chan struct{} // one token: commands is not empty
@@ -86,15 +85,16 @@ func (s *Session) Config() Config { return s.cfg }
 // more events are delivered.
 func (s *Session) Run(ctx context.Context) error {
 	s.mu.Lock()
-	if s.running || s.ended {
+	t := s.taken
+	if s.running && t == nil || s.ended {
 		s.mu.Unlock()
 		return fmt.Errorf("session %s: runs already or has ended", s.cfg.Name)
 	}
-	s.running = true
+	s.running, s.taken = true, nil
 	s.mu.Unlock()
 
 	l := newLoop(s)
-	l.run(ctx)
+	l.run(ctx, t)
 
 	s.mu.Lock()
 	s.running, s.ended = false, true
