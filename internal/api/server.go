@@ -30,6 +30,7 @@ type Deps struct {
 	Addresses func(ctx context.Context, set string) ([]netip.Addr, error)
 	Flows     func(ctx context.Context, f route.Family, value, mask uint32) ([]flow.Flow, error)
 	Reload    func(context.Context) error
+	Restart   func(context.Context) (v1.Restarted, error)
 	Stop      func(v1.Stop)
 	Version   v1.Version
 	Log       *slog.Logger
@@ -70,6 +71,9 @@ func handler(d Deps) http.Handler {
 	get("symmetry", s.symmetry)
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		s.write(w, func(r *http.Request) (any, error) { return struct{}{}, d.Reload(r.Context()) }, r)
+	})
+	mux.HandleFunc("POST /v1/restart", func(w http.ResponseWriter, r *http.Request) {
+		s.write(w, func(r *http.Request) (any, error) { return d.Restart(r.Context()) }, r)
 	})
 	mux.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, r *http.Request) {
 		s.write(w, func(r *http.Request) (any, error) {

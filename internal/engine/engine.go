@@ -72,9 +72,8 @@ type Engine struct {
 	surveyTells bool
 	replies     []func() // for the end of the turn
 
-	handed   bool          // another daemon handed over
-	freezing chan<- frozen // who waits for the engine to stand still
-	thaw     chan struct{} // one token: it may go on
+	handed   bool    // another daemon handed over
+	freezing *Freeze // who waits for the engine to stand still
 }
 
 // family is the part of the state that exists once per address family.
@@ -111,7 +110,7 @@ const (
 
 // New returns an engine for a configuration. Nothing happens before Run.
 func New(c *config.Config, found Adopted, now Interfaces, deps Deps) *Engine {
-	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), thaw: make(chan struct{}, 1), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}, surveys: map[moveKey]*survey{}, captured: captured{}, pinRoutes: map[netip.Addr]int{}, told: map[nat.Crossing]time.Time{}, carriers: map[int]carrierSeen{}}
+	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}, surveys: map[moveKey]*survey{}, captured: captured{}, pinRoutes: map[netip.Addr]int{}, told: map[nat.Crossing]time.Time{}, carriers: map[int]carrierSeen{}}
 	if found.Handover != nil {
 		found.Numbers = found.Handover.Numbers
 	}
@@ -295,12 +294,7 @@ func (e *Engine) handle(ev Event) {
 	case Ask:
 		e.reply(func() { ev.Do(&View{e}); close(ev.Done) })
 	case Freeze:
-		// A thaw that is left is that of a freeze that nobody waits for any more.
-		select {
-		case <-e.thaw:
-		default:
-			e.freezing = ev.reply
-		}
+		e.freezing = &ev
 	case Withdraw:
 		e.withdraw()
 		e.reply(func() { close(ev.Reply) })

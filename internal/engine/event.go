@@ -174,7 +174,10 @@ type (
 		Done chan<- struct{}
 	}
 	// Freeze has the engine stand still; see Engine.Freeze.
-	Freeze struct{ reply chan<- frozen }
+	Freeze struct {
+		reply chan frozen   // room for one
+		over  chan struct{} // closed when it may go on
+	}
 	// Withdraw takes everything of ours out of the kernel. Reply is closed when the reconciler has been told.
 	Withdraw struct{ Reply chan<- struct{} }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"bothways/internal/kstate"
@@ -36,26 +37,18 @@ type SessionHandover struct {
 	Received int  // prefixes that the neighbor announced
 }
 
-// Freeze has the engine settle what it knows and then stand still until Thaw, or until Run ends. The error says what cannot
-// be handed over; then the engine has not stopped.
-func (e *Engine) Freeze(ctx context.Context) (*Handover, error) {
-	reply := make(chan frozen, 1)
-	e.Tell(ctx, Freeze{reply})
+// Freeze has the engine settle what it knows and then stand still until thaw is called, or Run ends. The error says what
+// cannot be handed over; then the engine has not stopped.
+func (e *Engine) Freeze(ctx context.Context) (h *Handover, thaw func(), err error) {
+	f := Freeze{make(chan frozen, 1), make(chan struct{})}
+	thaw = sync.OnceFunc(func() { close(f.over) })
+	e.Tell(ctx, f)
 	select {
-	case x := <-reply:
-		return x.handover, x.err
+	case x := <-f.reply:
+		return x.handover, thaw, x.err
 	case <-ctx.Done():
-		// Where it comes to it later, it goes on at once.
-		e.Thaw()
-		return nil, fmt.Errorf("engine: does not stop: %w", ctx.Err())
-	}
-}
-
-// Thaw has it go on.
-func (e *Engine) Thaw() {
-	select {
-	case e.thaw <- struct{}{}:
-	default:
+		thaw() // where it comes to it later, it goes on at once
+		return nil, nil, fmt.Errorf("engine: does not stop: %w", ctx.Err())
 	}
 }
 
@@ -70,15 +63,15 @@ func (e *Engine) standStill(ctx context.Context) bool {
 	if e.freezing == nil {
 		return true
 	}
-	reply := e.freezing
+	f := e.freezing
 	e.freezing = nil
 	h, err := e.handover()
-	reply <- frozen{h, err}
+	f.reply <- frozen{h, err}
 	if err != nil {
 		return true
 	}
 	select {
-	case <-e.thaw:
+	case <-f.over:
 		return true
 	case <-ctx.Done():
 		return false

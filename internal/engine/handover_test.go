@@ -15,9 +15,9 @@ import (
 )
 
 // freeze has an engine hand over, as another process reads it.
-func (f *fakes) freeze() *Handover {
+func (f *fakes) freeze() (*Handover, func()) {
 	f.t.Helper()
-	h, err := f.engine.Freeze(f.ctx)
+	h, thaw, err := f.engine.Freeze(f.ctx)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func (f *fakes) freeze() *Handover {
 	if err := out.Check(); err != nil {
 		f.t.Fatal(err)
 	}
-	return &out
+	return &out, thaw
 }
 
 func TestHandover(t *testing.T) {
@@ -45,7 +45,7 @@ func TestHandover(t *testing.T) {
 		}
 		f.tell(NeighborSeen{Index: 4, Address: netip.MustParseAddr("198.18.1.1"), State: kstate.NeighborFailed})
 		before := f.engine.Snapshot()
-		h := f.freeze()
+		_, thaw := f.freeze()
 		answered := make(chan struct{})
 		go func() { f.engine.Query(f.ctx, func(*View) {}); close(answered) }()
 		synctest.Wait()
@@ -54,10 +54,10 @@ func TestHandover(t *testing.T) {
 			t.Error("an engine that stands still answered")
 		default:
 		}
-		f.engine.Thaw()
+		thaw()
 		<-answered
 
-		h = f.freeze()
+		h, _ := f.freeze()
 		f.end()
 		g := start(t, site, Adopted{Routes: 5, Handover: h})
 		after := g.engine.Snapshot()
@@ -103,7 +103,7 @@ func TestHandoverWithoutAnEnd(t *testing.T) {
 		f := start(t, site, Adopted{})
 		f.tell(SessionUp{Key: primary}, announce(primary, "192.0.2.2", "13.64.0.0/16", "13.65.0.0/16"))
 		time.Sleep(2 * quietTime)
-		h := f.freeze()
+		h, _ := f.freeze()
 		f.end()
 		g := start(t, site, Adopted{Routes: 5, Handover: h})
 		g.tell(SessionUp{Key: primary, Taken: true}, announce(primary, "192.0.2.2", "13.64.0.0/16"))
@@ -137,7 +137,7 @@ func TestHandoverRefused(t *testing.T) {
 		primary := keyPrimary
 		f := start(t, holding("5m"), Adopted{})
 		f.tell(SessionUp{Key: primary, Ends: true}, announce(primary, "192.0.2.2", ten()...), SessionEndOfRIB{primary}, withdraw(primary, ten()[:8]...))
-		if _, err := f.engine.Freeze(f.ctx); err == nil || !strings.Contains(err.Error(), "held") {
+		if _, _, err := f.engine.Freeze(f.ctx); err == nil || !strings.Contains(err.Error(), "held") {
 			t.Errorf("%v", err)
 		}
 		if err := f.engine.Query(f.ctx, func(*View) {}); err != nil {

@@ -63,13 +63,17 @@ func (s *Session) Freeze(ctx context.Context) (Frozen, error) {
 	f := freeze{reply: make(chan frozen, 1), thaw: make(chan struct{})}
 	s.mu.Lock()
 	if s.thaw != nil || !s.running {
+		err := ErrNotRunning
+		if s.thaw != nil {
+			err = errors.New("is frozen already")
+		}
 		s.mu.Unlock()
-		return Frozen{}, fmt.Errorf("session %s: is frozen already or does not run", s.cfg.Name)
+		return Frozen{}, fmt.Errorf("session %s: %w", s.cfg.Name, err)
 	}
 	s.thaw = f.thaw
 	s.mu.Unlock()
 	if !s.tell(f) {
-		return Frozen{}, errNotRunning
+		return Frozen{}, ErrNotRunning
 	}
 	select {
 	case x := <-f.reply:
@@ -79,7 +83,7 @@ func (s *Session) Freeze(ctx context.Context) (Frozen, error) {
 		}
 		return x.Frozen, nil
 	case <-s.done:
-		return Frozen{}, errNotRunning
+		return Frozen{}, ErrNotRunning
 	case <-ctx.Done():
 		s.Thaw()
 		select {

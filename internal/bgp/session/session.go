@@ -215,8 +215,8 @@ func (s *Session) end(n *message.Notification) {
 	}
 }
 
-// errNotRunning answers a connection that comes when nobody is there for it.
-var errNotRunning = errors.New("session does not run")
+// ErrNotRunning says that a session has not begun, or has ended.
+var ErrNotRunning = errors.New("session does not run")
 
 // takeConn hands a connection that the neighbor made to the session.
 func (s *Session) takeConn(nc net.Conn) error {
@@ -224,7 +224,7 @@ func (s *Session) takeConn(nc net.Conn) error {
 	running := s.running
 	s.mu.Unlock()
 	if !running || !s.tell(accept{nc}) {
-		return errNotRunning
+		return ErrNotRunning
 	}
 	return nil
 }
