@@ -36,15 +36,21 @@ type Deps struct {
 	Log       *slog.Logger
 }
 
-// Serve answers on a socket until the context ends.
+// Serve answers on a socket until the context ends, and then what was asked before, for a second at most.
 func Serve(ctx context.Context, ln net.Listener, d Deps) error {
 	srv := &http.Server{Handler: handler(d), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 1 << 14}
-	defer context.AfterFunc(ctx, func() {
+	answered := make(chan struct{})
+	stopped := context.AfterFunc(ctx, func() {
+		defer close(answered)
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		_ = srv.Shutdown(stop)
-	})()
-	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+	})
+	err := srv.Serve(ln)
+	if !stopped() {
+		<-answered // Serve returns as soon as nobody new is taken
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("api: %w", err)
 	}
 	return nil

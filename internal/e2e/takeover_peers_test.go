@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,13 +41,22 @@ const frrBGPd = "/usr/lib/frr/bgpd"
 // lab's own speaker has the usual one.
 func birdIsISPA(t *testing.T, w *lab.World) {
 	t.Helper()
+	conf, pid := birdFile(t, w, ""), filepath.Join(w.Dir, "bird.pid")
+	inRouter(t, w, "isp-a", "bird", "-c", conf, "-s", filepath.Join(w.Dir, "bird.ctl"), "-P", pid)
+	endsWithTest(t, pid)
+}
+
+// birdFile writes BIRD's configuration, with more for each BGP session.
+func birdFile(t *testing.T, w *lab.World, more string) string {
+	t.Helper()
 	session := func(name, ours, theirs, family string) string {
 		return fmt.Sprintf(`protocol bgp %s {
 	local %s port 1179 as 64601; neighbor %s as 65010; password "a key"; ttl security on; hold time 9; graceful restart off; bfd on;
 	connect delay time 1; connect retry time 1; error wait time 1,2;
+	%s
 	%s { import all; export all; };
 }
-`, name, theirs, ours, family)
+`, name, theirs, ours, more, family)
 	}
 	text := `router id 198.18.1.1;
 protocol device {}
@@ -54,12 +64,11 @@ protocol static s4 { ipv4; route 0.0.0.0/0 blackhole; route 193.0.0.0/21 blackho
 protocol static s6 { ipv6; route ::/0 blackhole; route 2001:67c:2e8::/48 blackhole; }
 protocol bfd { interface "*" { interval 50 ms; multiplier 3; }; }
 ` + session("v4", "198.18.1.2", "198.18.1.1", "ipv4") + session("v6", "2001:db8:a::2", "2001:db8:a::1", "ipv6")
-	conf, pid := filepath.Join(w.Dir, "bird.conf"), filepath.Join(w.Dir, "bird.pid")
+	conf := filepath.Join(w.Dir, "bird.conf")
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	inRouter(t, w, "isp-a", "bird", "-c", conf, "-s", filepath.Join(w.Dir, "bird.ctl"), "-P", pid)
-	endsWithTest(t, pid)
+	return conf
 }
 
 // frrIsPrimary has FRR speak BGP in place of the circuit's first router.
@@ -110,8 +119,14 @@ func birdSince(w *lab.World) (map[string]time.Time, error) {
 	return up, err
 }
 
-// frrSince is when each session of FRR's came up, and how often.
-func frrSince(w *lab.World) (map[string]string, error) {
+// frrSession is a session as FRR sees it. It tells since when from the time that has passed, in seconds.
+type frrSession struct {
+	since             time.Time
+	established, lost int
+}
+
+// frrSince are FRR's sessions, none where one is down.
+func frrSince(w *lab.World) (map[string]frrSession, error) {
 	out, err := ask(w, "circuit/primary", "vtysh", "--vty_socket", w.Dir, "-c", "show bgp neighbors json")
 	var all map[string]struct {
 		BGPState                                   string
@@ -121,12 +136,12 @@ func frrSince(w *lab.World) (map[string]string, error) {
 	if err == nil {
 		err = json.Unmarshal([]byte(out), &all)
 	}
-	up := map[string]string{}
+	up := map[string]frrSession{}
 	for n, s := range all {
 		if s.BGPState != "Established" {
 			return nil, fmt.Errorf("FRR: %s is %s", n, s.BGPState)
 		}
-		up[n] = fmt.Sprintf("since %d, %d times, lost %d times", s.BGPTimerUpEstablishedEpoch, s.ConnectionsEstablished, s.ConnectionsDropped)
+		up[n] = frrSession{time.Unix(s.BGPTimerUpEstablishedEpoch, 0), s.ConnectionsEstablished, s.ConnectionsDropped}
 	}
 	if len(up) != 2 && err == nil {
 		err = fmt.Errorf("FRR: %s", out)
@@ -205,8 +220,14 @@ func TestRestartAsBIRDAndFRRSeeIt(t *testing.T) {
 	}
 	sameTimes(t, bird, now)
 	sameTimes(t, bfd, birdBFDSince(t, w))
-	if now, err := frrSince(w); err != nil || fmt.Sprint(now) != fmt.Sprint(frr) {
-		t.Errorf("FRR: %v, was %v (%v)", now, frr, err)
+	after, err := frrSince(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, was := range frr {
+		if is := after[n]; is.established != was.established || is.lost != was.lost || is.since.Sub(was.since).Abs() > time.Second {
+			t.Errorf("FRR: %s is %+v, was %+v", n, is, was)
+		}
 	}
 	if after, err := ourTable(w); err != nil || after != table {
 		t.Errorf("our table changed: %s (%v)", firstDifference(table, after), err)
@@ -230,4 +251,26 @@ func TestRestartAsBIRDAndFRRSeeIt(t *testing.T) {
 		}
 		return nil
 	})
+
+	// A neighbor that cannot say its routes again would lose its session: nothing is done then.
+	birdFile(t, w, "enable route refresh off;")
+	if out, err := ask(w, "isp-a", "birdc", "-s", filepath.Join(w.Dir, "bird.ctl"), "configure"); err != nil {
+		t.Fatal(out, err)
+	}
+	eventually(t, func(ctx context.Context) error {
+		var all []v1.Session
+		if err := w.Show(ctx, "sessions", &all); err != nil {
+			return err
+		}
+		for _, s := range all {
+			if s.Link == "isp-a/main" && (s.State != "Established" || slices.Contains(s.Capabilities, "refresh")) {
+				return fmt.Errorf("%+v", s)
+			}
+		}
+		return nil
+	})
+	if _, err := w.RestartEdge(within(t), ""); err == nil || !strings.Contains(err.Error(), "isp-a/main") || !strings.Contains(err.Error(), "route refresh") {
+		t.Errorf("%v, want that isp-a/main cannot refresh", err)
+	}
+	standing()
 }

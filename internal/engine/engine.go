@@ -122,7 +122,11 @@ func New(c *config.Config, found Adopted, now Interfaces, deps Deps) *Engine {
 		e.tables[at(f)] = &family{f: f, table: rib.NewTable(f)}
 	}
 	e.resume(found.Handover)
-	e.snapshot.Store(&Snapshot{Site: c.Site})
+	first := &Snapshot{Site: c.Site}
+	if e.restart.Found {
+		first.Mode = plan.Hold // until Run says more: to be full it would have to have begun
+	}
+	e.snapshot.Store(first)
 	e.cfg = c
 	return e
 }
@@ -197,6 +201,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.interfaces = e.first.All
 	e.configure(e.cfg)
 	e.setInterfaces(e.first)
+	e.resumeMoves()
 	e.settle()
 	wake := time.NewTimer(time.Hour)
 	defer wake.Stop()

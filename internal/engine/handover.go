@@ -149,6 +149,18 @@ func (e *Engine) resume(h *Handover) {
 	}
 }
 
+// resumeMoves looks again at the connections of dead links: the engine before may have been about to.
+func (e *Engine) resumeMoves() {
+	if !e.handed {
+		return
+	}
+	for _, t := range e.tables {
+		for _, l := range e.state(t).Dead.Links() {
+			e.moves[moveKey{l, t.f}] = 0
+		}
+	}
+}
+
 // adoptedText is for the journal.
 func (e *Engine) adoptedText() string {
 	if e.handed {

@@ -74,6 +74,11 @@ func TestHandover(t *testing.T) {
 			t.Errorf("journal %+v became %+v", a, b)
 		}
 
+		// Connections of the dead link are looked at once the kernel is written, as the engine before may not have done.
+		if got := strings.Join(g.flows, "; "); got != "" {
+			t.Errorf("asked too early: %s", got)
+		}
+
 		// The neighbor is asked; what it began to say before means nothing.
 		g.tell(SessionUp{Key: primary, Ends: true, Taken: true})
 		if got := strings.Join(g.paused, "; "); got != "refresh er/primary" {
@@ -86,6 +91,10 @@ func TestHandover(t *testing.T) {
 		g.tell(SessionRefresh{Key: primary, Start: true}, announce(primary, "192.0.2.2", "13.64.0.0/16"), SessionRefresh{Key: primary})
 		if s := g.engine.Snapshot(); s.Mode != plan.Full || !s.Links[0].Families[0].Complete {
 			t.Errorf("mode %s, %+v", s.Mode, s.Links[0].Families[0])
+		}
+		g.applied()
+		if got := strings.Join(g.flows, "; "); !strings.Contains(got, "flush 3") && !strings.Contains(got, "list 3") {
+			t.Errorf("connections of the dead link: asked for %q", got)
 		}
 		// A session that comes up later is one like any other.
 		g.tell(SessionUp{Key: secondary, Ends: true}, announce(secondary, "192.0.2.6", "13.64.0.0/16"), SessionEndOfRIB{secondary})
