@@ -19,7 +19,7 @@ func (s *speaker) all() []*runningSession {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.SortedFunc(maps.Values(s.running), func(a, b *runningSession) int {
-		return cmp.Compare(a.params.Key.String(), b.params.Key.String())
+		return cmp.Compare(a.Config().Name, b.Config().Name)
 	})
 }
 
@@ -27,7 +27,7 @@ func (s *speaker) all() []*runningSession {
 func (s *speaker) canFreeze() error {
 	for _, r := range s.all() {
 		if n := r.Status().Negotiated; n != nil && !n.RouteRefresh {
-			return fmt.Errorf("%s: its neighbor cannot say its routes again (it has no route refresh), so that another process would not know them: its session would have to go down", r.params.Key)
+			return fmt.Errorf("%s: its neighbor cannot say its routes again (it has no route refresh), so that another process would not know them: its session would have to go down", r.Config().Name)
 		}
 	}
 	return nil
@@ -43,6 +43,8 @@ func (s *speaker) freeze(ctx context.Context, along *files) ([]handedSession, er
 	}
 	wait.Wait()
 	var out []handedSession
+	s.mu.Lock() // Configure changes params
+	defer s.mu.Unlock()
 	for i, r := range all {
 		if errors.Is(errs[i], session.ErrNotRunning) {
 			errs[i] = nil // it waits for the end of what it replaces: there is nothing to hand over

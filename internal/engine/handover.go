@@ -94,7 +94,11 @@ func (e *Engine) handover() (*Handover, error) {
 			if s.held != nil || s.sparing {
 				return nil, fmt.Errorf("%s: prefixes are held that its neighbor took back, and would be lost", SessionKey{l.FullName(), f})
 			}
-			x.Sessions[at(f)] = SessionHandover{Known: s.up || s.stale, Received: e.tables[at(f)].table.Counts(l.number).Received}
+			received := e.tables[at(f)].table.Counts(l.number).Received
+			if s.taken && !s.complete {
+				received = max(received, s.expected) // it is still saying everything again
+			}
+			x.Sessions[at(f)] = SessionHandover{Known: s.up || s.stale, Received: received}
 		}
 		h.Links = append(h.Links, x)
 	}

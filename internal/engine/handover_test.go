@@ -121,6 +121,11 @@ func TestHandoverWithoutAnEnd(t *testing.T) {
 		if m := g.engine.Snapshot().Mode; m != plan.Hold {
 			t.Errorf("mode %s after half of what was known", m)
 		}
+		half, thaw := g.freeze() // yet another restart forgets nothing of what is expected
+		if n := half.Links[0].Sessions[0].Received; n != 2 {
+			t.Errorf("%d prefixes are expected, want 2", n)
+		}
+		thaw()
 		g.tell(announce(primary, "192.0.2.2", "13.65.0.0/16"))
 		time.Sleep(quietTime + time.Second)
 		synctest.Wait()

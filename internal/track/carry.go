@@ -1,6 +1,7 @@
 package track
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -40,6 +41,13 @@ type carriedProbes struct {
 	Level, Ups int       `json:",omitempty"`
 }
 
+// strictly reads a value that has no other keys than these.
+func strictly(data []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}
+
 // MarshalJSON implements json.Marshaler.
 func (s State) MarshalJSON() ([]byte, error) {
 	return json.Marshal(carriedState{s.Down, s.Seen, s.Since, s.Why, s.bad, s.good, s.goodSince})
@@ -48,7 +56,7 @@ func (s State) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON implements json.Unmarshaler.
 func (s *State) UnmarshalJSON(data []byte) error {
 	var c carriedState
-	if err := json.Unmarshal(data, &c); err != nil {
+	if err := strictly(data, &c); err != nil {
 		return err
 	}
 	if c.Bad < 0 || c.Good < 0 {
@@ -70,7 +78,7 @@ func (t Target) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON implements json.Unmarshaler.
 func (t *Target) UnmarshalJSON(data []byte) error {
 	var c carriedTarget
-	if err := json.Unmarshal(data, &c); err != nil {
+	if err := strictly(data, &c); err != nil {
 		return err
 	}
 	*t = Target{Name: c.Name, State: c.State, RTT: c.RTT, Loss: c.Loss, Latency: c.Latency}
@@ -91,7 +99,7 @@ const maxLevel = 64
 // UnmarshalJSON implements json.Unmarshaler.
 func (s *Probes) UnmarshalJSON(data []byte) error {
 	var c carriedProbes
-	if err := json.Unmarshal(data, &c); err != nil {
+	if err := strictly(data, &c); err != nil {
 		return err
 	}
 	if c.Level < 0 || c.Level > maxLevel || c.Ups < 0 {

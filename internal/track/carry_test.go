@@ -47,6 +47,7 @@ func TestCarriedIsTheSame(t *testing.T) {
 
 func TestCarriedRefuses(t *testing.T) {
 	for text, want := range map[string]string{
+		`{"Carrier": {"Worse": 1}}`:           "unknown field",
 		`{"Carrier": {"Bad": -1}}`:            "counts",
 		`{"Probes": [{"Level": 1000}, {}]}`:   "back-off",
 		`{"Probes": [{"Targets": [1]}, {}]}`:  "cannot unmarshal",
