@@ -15,8 +15,8 @@ import (
 const handoverVersion = 1
 
 // The messages of a restart, in their order: the new daemon says that it is ready, the old one stands still and sends its
-// state, the new one says that it can take it, and the old one lets go. Before that the new one touches nothing, and
-// whatever goes wrong, the old one goes on.
+// state, the new one says that it can take it, the old one lets go, and the new one says that it begins. Before that the
+// new one touches nothing, and whatever goes wrong, the old one goes on.
 type (
 	ready struct {
 		Version int
@@ -38,7 +38,8 @@ type (
 	canTake struct {
 		Error string `json:",omitempty"`
 	}
-	letGo struct{}
+	letGo  struct{}
+	begins struct{}
 )
 
 // handedSession is a session that stands. File is the place of its connection among the files.

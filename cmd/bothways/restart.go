@@ -116,8 +116,14 @@ func (d *daemon) handTo(ctx context.Context, next *nextProcess, sequence uint64)
 	if can.Error != "" {
 		return errors.New(can.Error)
 	}
-	// From here on it is the other's, come what may.
-	return next.wire.Send(letGo{})
+	if err := next.wire.Send(letGo{}); err != nil {
+		return next.died(err)
+	}
+	var b begins
+	if _, err := next.wire.Receive(&b); err != nil {
+		return next.died(err)
+	}
+	return nil
 }
 
 // freeze has everything that decides, speaks or writes stand still, and gives what the next daemon goes on with.

@@ -45,13 +45,13 @@ func takeOver(ctx context.Context, file string, verbose bool, fd int, log *slog.
 	}
 	defer d.lock.Close()
 	along.close()
+	// The end of the other is as good as its word: one that gives up kills this process before it closes the wire.
 	if err := wire.Send(canTake{}); err == nil {
-		var go_ letGo
-		_, err = wire.Receive(&go_)
-		if err != nil && !errors.Is(err, io.EOF) {
+		var word letGo
+		if _, err = wire.Receive(&word); err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("the daemon before does not let go: %w", err)
 		}
-		// The end of it is as good as its word: one that gives up kills this process before.
+		_ = wire.Send(begins{})
 	}
 	log.Info("taken over", "from", state.PID, "sessions", len(state.Sessions))
 	return d.run(ctx)

@@ -37,6 +37,11 @@ func impostor(step string) {
 	switch step {
 	case "cannot":
 		c.Send(map[string]any{"Error": "no room here"})
+	case "can":
+		c.Send(map[string]any{})
+		os.Exit(3)
+	case "mute":
+		c.Send(map[string]any{})
 	case "garbage":
 		c.Send(map[string]any{"Yes": true})
 	}

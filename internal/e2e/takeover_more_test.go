@@ -107,6 +107,13 @@ func TestRestartTellsTheServiceManager(t *testing.T) {
 			t.Errorf("%q is not among %q", want, got)
 		}
 	}
+	// The process that took over ends as any other.
+	if out, err := inEdge(w, binary, "--socket", w.EdgeSocket(), "stop"); err != nil {
+		t.Error(out, err)
+	}
+	if _, err := os.Stat(w.EdgeSocket()); !os.IsNotExist(err) {
+		t.Errorf("its socket is left: %v", err)
+	}
 }
 
 // TestStopWhileARestartHangs: the stop comes behind it.

@@ -269,11 +269,11 @@ func TestRestartThatFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, step := range []string{"start", "ready", "state", "version", "cannot", "hang", "garbage"} {
+	for _, step := range []string{"start", "ready", "state", "version", "cannot", "hang", "garbage", "can", "mute"} {
 		replace(t, p, fmt.Appendf(nil, "#!/bin/sh\nexport %s=%s\nexec %q\n", impostorStep, step, self))
 		refused(step, "", map[string]string{
 			"start": "ended before", "ready": "ended before", "state": "ended before", "version": "version 99", "cannot": "no room here",
-			"hang": "timeout", "garbage": "unknown field",
+			"hang": "timeout", "garbage": "unknown field", "can": "ended before", "mute": "timeout",
 		}[step])
 	}
 	replace(t, p, []byte("no program"))
