@@ -62,7 +62,7 @@ func birdFile(t *testing.T, w *lab.World, more string) string {
 protocol device {}
 protocol static s4 { ipv4; route 0.0.0.0/0 blackhole; route 193.0.0.0/21 blackhole; }
 protocol static s6 { ipv6; route ::/0 blackhole; route 2001:67c:2e8::/48 blackhole; }
-protocol bfd { interface "*" { interval 50 ms; multiplier 3; }; }
+protocol bfd { interface "*" { interval 300 ms; multiplier 5; }; }
 ` + session("v4", "198.18.1.2", "198.18.1.1", "ipv4") + session("v6", "2001:db8:a::2", "2001:db8:a::1", "ipv6")
 	conf := filepath.Join(w.Dir, "bird.conf")
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
@@ -157,7 +157,7 @@ func TestRestartAsBIRDAndFRRSeeIt(t *testing.T) {
 	w := raise(t, func(d *worldOf) {
 		withoutGracefulRestart(d)
 		a, p := d.Router("isp-a"), d.Router("circuit/primary")
-		a.Edge = map[string]string{"bfd": "{interval: 50ms, multiplier: 3}", "passive": "true"}
+		a.Edge = map[string]string{"bfd": unhurried, "passive": "true"}
 		a.Password, a.TTLSecurity = "a key", true
 		p.Edge = map[string]string{"passive": "true"}
 		p.TTLSecurity = true
