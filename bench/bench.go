@@ -92,6 +92,7 @@ type play struct {
 	b        *bench
 	router   router.Router
 	ipv6     bool
+	enhanced bool
 	sessions []*speaker.Session
 }
 
@@ -102,7 +103,7 @@ func (b *bench) start(v variant, o site.Options) (*play, error) {
 		return nil, err
 	}
 	v.setup.Site = s
-	p := &play{Site: s, b: b, router: v.kind.make(), ipv6: v.setup.IPv6}
+	p := &play{Site: s, b: b, router: v.kind.make(), ipv6: v.setup.IPv6, enhanced: v.setup.Enhanced}
 	if err := p.router.Start(b.ctx, v.setup); err != nil {
 		p.close()
 		return nil, fmt.Errorf("%s: %w", v.name, err)
@@ -132,7 +133,7 @@ func (p *play) connect(i int) error {
 
 func (p *play) speaker(i int) speaker.Config {
 	x := p.Peers[i]
-	c := speaker.Config{Space: x.Space, Local: x.Address, Remote: x.Router, AS: x.AS, RemoteAS: site.RouterAS, RouterID: x.Address}
+	c := speaker.Config{Space: x.Space, Local: x.Address, Remote: x.Router, AS: x.AS, RemoteAS: site.RouterAS, RouterID: x.Address, Enhanced: p.enhanced}
 	if p.ipv6 {
 		c.Local, c.Remote = x.Address6, x.Router6
 	}

@@ -14,6 +14,7 @@ func cases() []benchCase {
 		{"bfd", "Silent loss with BFD", caseBFD},
 		{"probes", "Silent loss beyond the neighbor", caseProbes},
 		{"kill", "Killed and started again", caseKill},
+		{"restart", "A new process takes over", caseRestart},
 		{"forward", "Forwarding", caseForward},
 		{"churn", "Real updates", caseChurn},
 	}

@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"bothways/bench/site"
 	"bothways/internal/api"
@@ -78,6 +82,39 @@ func (b *Bothways) Crash() {
 	_ = b.cmds[n].Process.Kill()
 	<-b.ended[n].done
 	b.cmds, b.ended = b.cmds[:n], b.ended[:n]
+}
+
+// Restart has the daemon hand over to a new process, and returns when the old one has ended. answered is when the new one
+// had everything.
+func (b *Bothways) Restart(ctx context.Context) (done v1.Restarted, answered time.Time, err error) {
+	if err := b.client.Ask(ctx, "restart", struct{}{}, &done); err != nil {
+		return done, answered, err
+	}
+	answered = time.Now()
+	fd, err := unix.PidfdOpen(done.PID, 0)
+	if err != nil {
+		return done, answered, os.NewSyscallError("pidfd_open", err)
+	}
+	next, err := os.FindProcess(done.PID)
+	if err != nil {
+		return done, answered, err
+	}
+	n := len(b.cmds) - 1
+	<-b.ended[n].done
+	b.cmds, b.ended = b.cmds[:n], b.ended[:n]
+	// It is nobody's child here: how it ends is not known, only that.
+	ended := make(chan error, 1)
+	go func() {
+		defer unix.Close(fd)
+		for {
+			if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1); err != unix.EINTR {
+				ended <- nil
+				return
+			}
+		}
+	}()
+	b.watch(&exec.Cmd{Process: next}, ended)
+	return done, answered, nil
 }
 
 // Status is what the daemon says of itself and the kernel.

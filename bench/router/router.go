@@ -23,6 +23,8 @@ type Setup struct {
 	IPv6  bool
 	// BFD with every neighbor at this interval, times three; zero: none.
 	BFD time.Duration
+	// Enhanced: the neighbors mark the end of what they say again (RFC 7313).
+	Enhanced bool
 	// Probe is a target beyond each neighbor, probed every 100 ms (Bothways only); invalid: none.
 	Probe netip.Addr
 	// NAT: what comes from inside is translated (Bothways only).

@@ -28,7 +28,6 @@ type Stream struct {
 
 	sent    []int64   // when, by number of the packet
 	arrived [][]int64 // by peer, by number; 0: not there
-	err     error
 	done    bool
 }
 

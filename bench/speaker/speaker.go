@@ -21,6 +21,8 @@ type Config struct {
 	Local, Remote netip.Addr
 	AS, RemoteAS  uint32
 	RouterID      netip.Addr
+	// Enhanced: what is said again begins and ends with a mark (RFC 7313).
+	Enhanced bool
 }
 
 // Session is an established session.
@@ -29,6 +31,10 @@ type Session struct {
 	mu   sync.Mutex // one writer at a time: the keepalives must not fall into an UPDATE
 	gone chan struct{}
 	err  error // why it ended; read once gone is closed
+
+	marks  bool
+	repeat chan []byte // room for one: what is said again, when the router asks for it
+	said   chan error  // of each repetition
 }
 
 // holdTime is what the speaker proposes, in seconds; it sends a keepalive every keepalive.
@@ -66,7 +72,7 @@ func try(ctx context.Context, c Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{conn: conn.(*net.TCPConn), gone: make(chan struct{})}
+	s := &Session{conn: conn.(*net.TCPConn), gone: make(chan struct{}), marks: c.Enhanced, repeat: make(chan []byte, 1), said: make(chan error, 1)}
 	if err := s.handshake(c); err != nil {
 		conn.Close()
 		return nil, err
@@ -108,6 +114,9 @@ func open(c Config) []byte {
 	}
 	capabilities := []byte{1, 4, 0, afi, 0, 1, 2, 0, 65, 4}
 	capabilities = binary.BigEndian.AppendUint32(capabilities, c.AS)
+	if c.Enhanced {
+		capabilities = append(capabilities, 70, 0)
+	}
 	as := uint16(23456)
 	if c.AS < 1<<16 {
 		as = uint16(c.AS)
@@ -141,11 +150,43 @@ func message(r io.Reader) (kind byte, body []byte, err error) {
 	return head[18], body, err
 }
 
+// Repeat has the session say this when the router next asks for everything again (RFC 2918); what is returned tells when
+// that is said.
+func (s *Session) Repeat(b []byte) <-chan error {
+	s.repeat <- b
+	return s.said
+}
+
+// refreshed answers a ROUTE-REFRESH, whose body it is.
+func (s *Session) refreshed(body []byte) {
+	if len(body) != 4 || body[2] != 0 {
+		return
+	}
+	select {
+	case b := <-s.repeat:
+		go func() {
+			if s.marks {
+				b = append(s.mark(body, 1), append(b, s.mark(body, 2)...)...)
+			}
+			s.said <- s.Send(b)
+		}()
+	default: // nobody prepared anything
+	}
+}
+
+// mark is the ROUTE-REFRESH that stands before (1) or behind (2) a repetition.
+func (s *Session) mark(body []byte, subtype byte) []byte {
+	return append(header(nil, 4, 5), body[0], body[1], subtype, body[3])
+}
+
 // read takes what comes, and remembers a NOTIFICATION.
 func (s *Session) read() {
 	defer close(s.gone)
 	for {
 		kind, body, err := message(s.conn)
+		if err == nil && kind == 5 {
+			s.refreshed(body)
+		}
 		if err == nil && kind == 3 {
 			err = fmt.Errorf("notification %x", body)
 		}

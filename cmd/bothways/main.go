@@ -39,6 +39,6 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	socket := cmd.PersistentFlags().String("socket", config.DefaultSocket, "the daemon's socket")
-	cmd.AddCommand(runCommand(), checkCommand(), showCommand(socket), stopCommand(socket), bfdChildCommand(), reloadCommand(socket), drainCommand(socket, true), drainCommand(socket, false), versionCommand())
+	cmd.AddCommand(runCommand(), checkCommand(), showCommand(socket), stopCommand(socket), bfdChildCommand(), reloadCommand(socket), restartCommand(socket), drainCommand(socket, true), drainCommand(socket, false), versionCommand())
 	return cmd
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"syscall"
 	"unsafe"
@@ -12,6 +13,25 @@ import (
 // keptCapabilities are what the work needs: routes and nftables, raw packets, port 179.
 func keptCapabilities() []uint {
 	return []uint{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_NET_BIND_SERVICE}
+}
+
+// inheritedCapabilities are those that a process without user id 0 must hand to its children by name, or they have none.
+func inheritedCapabilities() []uintptr {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	var data [2]unix.CapUserData
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return nil
+	}
+	var out []uintptr
+	for _, c := range keptCapabilities() {
+		if data[c/32].Permitted&(1<<(c%32)) != 0 {
+			out = append(out, uintptr(c))
+		}
+	}
+	return out
 }
 
 // dropPrivileges gives up every capability but those, in every thread, for good.

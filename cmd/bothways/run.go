@@ -31,7 +31,7 @@ import (
 )
 
 func runCommand() *cobra.Command {
-	file, verbose := "", false
+	file, verbose, handed := "", false, -1
 	cmd := &cobra.Command{
 		Use:   "run -c FILE",
 		Short: "Run the daemon",
@@ -42,11 +42,18 @@ func runCommand() *cobra.Command {
 				level = slog.LevelDebug
 			}
 			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-			return run(cmd.Context(), file, log)
+			if handed >= 0 {
+				return takeOver(cmd.Context(), file, verbose, handed, log)
+			}
+			return run(cmd.Context(), file, verbose, log)
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "the configuration")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log more")
+	cmd.Flags().IntVar(&handed, "take-over", -1, "the descriptor by which the daemon that runs hands over")
+	if err := cmd.Flags().MarkHidden("take-over"); err != nil {
+		panic("bothways: " + err.Error())
+	}
 	if err := cmd.MarkFlagRequired("config"); err != nil {
 		panic("bothways: " + err.Error())
 	}
@@ -57,7 +64,7 @@ func runCommand() *cobra.Command {
 const compareEvery = 30 * time.Second
 
 // run starts everything, waits for a reason to stop, and stops it in order.
-func run(ctx context.Context, file string, log *slog.Logger) error {
+func run(ctx context.Context, file string, verbose bool, log *slog.Logger) error {
 	c, warnings, err := loadToRun(file)
 	if err != nil {
 		return err
@@ -65,15 +72,16 @@ func run(ctx context.Context, file string, log *slog.Logger) error {
 	for _, w := range warnings {
 		log.Warn("configuration: " + w.String())
 	}
-	release, err := lock()
+	locked, err := lock()
 	if err != nil {
 		return err
 	}
-	defer release()
-	d, err := newDaemon(ctx, c, file, log)
+	defer locked.Close()
+	d, err := newDaemon(ctx, c, file, verbose, log)
 	if err != nil {
 		return err
 	}
+	d.lock = locked
 	defer d.close()
 	if err := dropPrivileges(); err != nil {
 		log.Warn("running with more privileges than needed", "error", err)
@@ -95,19 +103,46 @@ type daemon struct {
 	shape   *shape.Handle
 	sweeper *flowsweep.Sweeper
 	sink    linkSink
-	socket  net.Listener
+	socket  *gate
+	lock    *net.UnixListener
+	found   engine.Adopted // of the daemon before
 	store   *store
 	bfd     *detector
 	probes  *prober
 	proofs  prover
 	stop    chan v1.Stop
+	verbose bool
+	busy    chan struct{} // one token: a restart or a reload is under way
+	handed  chan struct{} // one token: everything is another process's
+	resume  []func()      // what stands still
 
 	engineCtx, loopCtx, sessionCtx context.Context
 	endEngine, endLoop, endSession context.CancelFunc
 }
 
-func newDaemon(ctx context.Context, c *config.Config, file string, log *slog.Logger) (*daemon, error) {
-	d := &daemon{file: file, cfg: c, log: log, stop: make(chan v1.Stop, 1)}
+// newDaemon makes a daemon of what an earlier one may have left in the kernel.
+func newDaemon(ctx context.Context, c *config.Config, file string, verbose bool, log *slog.Logger) (*daemon, error) {
+	d, err := openDaemon(ctx, c, file, verbose, log)
+	if err != nil {
+		return nil, err
+	}
+	// Before anything is changed in the kernel: a daemon that cannot be asked is not started.
+	ln, err := api.Listen(ctx, c.API.Socket)
+	if err != nil {
+		return nil, err
+	}
+	if d.socket, err = newGate(ln); err != nil {
+		return nil, err
+	}
+	if d.found, err = d.adopt(ctx); err != nil {
+		return nil, err
+	}
+	return d, d.assemble(ctx)
+}
+
+// openDaemon opens what the daemon works through. Nothing is changed.
+func openDaemon(ctx context.Context, c *config.Config, file string, verbose bool, log *slog.Logger) (*daemon, error) {
+	d := &daemon{file: file, verbose: verbose, cfg: c, log: log, stop: make(chan v1.Stop, 1), busy: make(chan struct{}, 1), handed: make(chan struct{}, 1)}
 	d.engineCtx, d.endEngine = context.WithCancel(ctx)
 	d.loopCtx, d.endLoop = context.WithCancel(ctx)
 	d.sessionCtx, d.endSession = context.WithCancel(ctx)
@@ -120,10 +155,6 @@ func newDaemon(ctx context.Context, c *config.Config, file string, log *slog.Log
 	} else if len(missing) > 0 {
 		return nil, fmt.Errorf("this kernel lacks what the edge needs: %v", missing)
 	}
-	// Before anything is changed in the kernel: a daemon that cannot be asked is not started.
-	if d.socket, err = api.Listen(ctx, c.API.Socket); err != nil {
-		return nil, err
-	}
 	if d.nft, err = nft.Open(); err != nil {
 		return nil, err
 	}
@@ -135,26 +166,27 @@ func newDaemon(ctx context.Context, c *config.Config, file string, log *slog.Log
 		return nil, err
 	}
 	d.loop = reconcile.New(d.rtnl, d.nft, d.shape, compareEvery, log, d.note)
-	found, err := d.adopt(ctx)
-	if err != nil {
-		return nil, err
-	}
-	read := time.Now()
-	all, gateways, err := linkwatch.Read(ctx, d.rtnl)
-	if err != nil {
-		return nil, err
-	}
 	d.store = newStore(c.StateDir(), c.Site, log)
-	found.Learned = d.store.load()
 	d.sink = linkSink{d.tell}
 	d.watcher = linkwatch.New(d.rtnl, d.sink, log)
 	d.speaker = newSpeaker(d.sessionCtx, log, d.tell)
 	d.bfd, d.probes = newDetector(log, d.tell), newProber(log, d.tell)
 	d.proofs = newProver(d.tell)
-	d.engine = engine.New(c, found, interfacesEvent(read, all, gateways), engine.Deps{
-		Speaker: d.speaker, Kernel: d.loop, Watch: watchSet{d.watcher}, Flows: d.sweeper, Store: d.store, BFD: d.bfd, Probes: d.probes, Proofs: d.proofs, Log: log,
-	})
 	return d, nil
+}
+
+// assemble makes the engine, of what was found.
+func (d *daemon) assemble(ctx context.Context) error {
+	read := time.Now()
+	all, gateways, err := linkwatch.Read(ctx, d.rtnl)
+	if err != nil {
+		return err
+	}
+	d.found.Learned = d.store.load()
+	d.engine = engine.New(d.cfg, d.found, interfacesEvent(read, all, gateways), engine.Deps{
+		Speaker: d.speaker, Kernel: d.loop, Watch: watchSet{d.watcher}, Flows: d.sweeper, Store: d.store, BFD: d.bfd, Probes: d.probes, Proofs: d.proofs, Log: d.log,
+	})
+	return nil
 }
 
 // adopt reads what an earlier daemon left in the kernel.
@@ -243,12 +275,17 @@ func (d *daemon) run(ctx context.Context) error {
 		return flowsweep.WatchFill(d.engineCtx, d.ct.Fill, d.log, func(count, limit int) { d.tell(engine.Filled{Count: count, Limit: limit}) })
 	})
 	start(&others, func() error { return d.store.Run(d.engineCtx) })
+	d.speaker.goOn()
 	start(&others, func() error { return d.speaker.listener.Run(d.sessionCtx) })
 	start(&others, func() error { return api.Serve(d.sessionCtx, d.socket, d.apiDeps()) })
-	d.log.Info("running", "site", d.cfg.Site, "version", thisVersion().Version)
+	d.log.Info("running", "site", d.cfg.Site, "version", thisVersion().Version, "pid", os.Getpid())
+	if err := notify(fmt.Sprintf("READY=1\nMAINPID=%d", os.Getpid())); err != nil {
+		d.log.Warn("cannot tell the service manager", "error", err)
+	}
 
 	var stop v1.Stop
 	var err error
+	left := false
 wait:
 	for {
 		select {
@@ -257,6 +294,9 @@ wait:
 		case err = <-failed:
 			break wait
 		case stop = <-d.stop:
+			break wait
+		case <-d.handed:
+			left = true
 			break wait
 		case s := <-signals:
 			if s != syscall.SIGHUP {
@@ -267,7 +307,23 @@ wait:
 			}
 		}
 	}
-	d.end(stop, &engines, &loops)
+	if !left {
+		select { // a restart comes to its end first, one way or the other
+		case d.busy <- struct{}{}:
+		case <-d.handed:
+			left = true
+			if err := api.NewClient(d.cfg.API.Socket).Post(context.WithoutCancel(ctx), "stop", stop); err != nil {
+				d.log.Error("the process that took over is not stopped", "error", err)
+			}
+		}
+	}
+	if left {
+		d.leave()
+		engines.Wait()
+		loops.Wait()
+	} else {
+		d.end(stop, &engines, &loops)
+	}
 	others.Wait()
 	return err
 }
@@ -316,6 +372,10 @@ func (d *daemon) end(stop v1.Stop, engines, loops *sync.WaitGroup) {
 
 // reload replaces the configuration, or says why the old one stays.
 func (d *daemon) reload(ctx context.Context) error {
+	if err := d.begin(); err != nil {
+		return err
+	}
+	defer d.done()
 	c, warnings, err := loadToRun(d.file)
 	if err != nil {
 		return err
@@ -332,7 +392,7 @@ func (d *daemon) reload(ctx context.Context) error {
 func (d *daemon) apiDeps() api.Deps {
 	return api.Deps{
 		Engine: d.engine, Kernel: d.loop.Status, Sessions: d.speaker.Sessions, Counters: d.nft.Counters, Addresses: d.nft.Addresses, Flows: d.ct.Flows,
-		Reload: d.reload, Version: thisVersion(), Log: d.log,
+		Reload: d.reload, Restart: d.restart, Version: thisVersion(), Log: d.log,
 		Stop: func(s v1.Stop) {
 			select {
 			case d.stop <- s:

@@ -29,6 +29,7 @@ type speaker struct {
 
 	mu      sync.Mutex // guards running, which Configure changes while others ask for sessions
 	running map[engine.SessionKey]*runningSession
+	taken   []func() // what runs sessions that were taken over
 	loops   sync.WaitGroup
 }
 
@@ -72,6 +73,7 @@ func (s *speaker) Configure(want []engine.SessionParams) {
 // sameSession reports whether nothing but announcements changed.
 func sameSession(a, b engine.SessionParams) bool {
 	a.Announce, b.Announce = nil, nil
+	a.Restarting, b.Restarting = false, false // said once, in the first OPEN
 	return reflect.DeepEqual(a, b)
 }
 
@@ -83,7 +85,7 @@ func announcements(p engine.SessionParams) map[route.Family][]route.Announcement
 func (s *speaker) start(p engine.SessionParams, after <-chan struct{}) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	r := &runningSession{params: p, cancel: cancel, ended: make(chan struct{})}
-	r.Session = session.New(sessionConfig(p), session.SinkFunc(func(_ context.Context, e session.Event) { s.translate(p.Key, e) }), s.log)
+	r.Session = session.New(sessionConfig(p), s.sink(p.Key), s.log)
 	r.SetAnnouncements(announcements(p))
 	s.running[p.Key] = r
 	s.loops.Go(func() {
@@ -100,6 +102,10 @@ func (s *speaker) start(p engine.SessionParams, after <-chan struct{}) {
 			s.log.Error("session ended", "link", p.Key.String(), "error", err)
 		}
 	})
+}
+
+func (s *speaker) sink(key engine.SessionKey) session.Sink {
+	return session.SinkFunc(func(_ context.Context, e session.Event) { s.translate(key, e) })
 }
 
 // end stops a session without waiting for it: the engine asked, and must not wait for a neighbor.
@@ -197,7 +203,11 @@ func ownRole(neighbor policy.Role, strict bool) fsm.Role {
 func (s *speaker) translate(key engine.SessionKey, e session.Event) {
 	switch e := e.(type) {
 	case session.Up:
-		s.tell(engine.SessionUp{Key: key, Preserved: preserved(e.Negotiated, key.Family), Ends: e.Negotiated.Graceful != nil})
+		ends := e.Negotiated.Graceful != nil
+		if e.Taken {
+			ends = e.Negotiated.EnhancedRefresh
+		}
+		s.tell(engine.SessionUp{Key: key, Preserved: preserved(e.Negotiated, key.Family), Ends: ends, Taken: e.Taken})
 	case session.Down:
 		s.tell(engine.SessionDown{Key: key, Reason: e.Reason, Stale: slices.Contains(e.Stale, key.Family), StaleUntil: e.StaleUntil})
 	case session.Updates:

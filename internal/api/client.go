@@ -44,6 +44,11 @@ func (c *Client) Get(ctx context.Context, what string, query url.Values, into an
 
 // Post sends a request for something to happen.
 func (c *Client) Post(ctx context.Context, what string, body any) error {
+	return c.Ask(ctx, what, body, &struct{}{})
+}
+
+// Ask sends a request for something to happen, and decodes what came of it.
+func (c *Client) Ask(ctx context.Context, what string, body, into any) error {
 	data, err := json.Marshal(body)
 	if err != nil {
 		return err
@@ -52,7 +57,7 @@ func (c *Client) Post(ctx context.Context, what string, body any) error {
 	if err != nil {
 		return err
 	}
-	return c.do(req, &struct{}{})
+	return c.do(req, into)
 }
 
 // Gone waits until nobody answers any more.

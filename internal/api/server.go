@@ -30,20 +30,27 @@ type Deps struct {
 	Addresses func(ctx context.Context, set string) ([]netip.Addr, error)
 	Flows     func(ctx context.Context, f route.Family, value, mask uint32) ([]flow.Flow, error)
 	Reload    func(context.Context) error
+	Restart   func(context.Context) (v1.Restarted, error)
 	Stop      func(v1.Stop)
 	Version   v1.Version
 	Log       *slog.Logger
 }
 
-// Serve answers on a socket until the context ends.
+// Serve answers on a socket until the context ends, and then what was asked before, for a second at most.
 func Serve(ctx context.Context, ln net.Listener, d Deps) error {
 	srv := &http.Server{Handler: handler(d), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 1 << 14}
-	defer context.AfterFunc(ctx, func() {
+	answered := make(chan struct{})
+	stopped := context.AfterFunc(ctx, func() {
+		defer close(answered)
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		_ = srv.Shutdown(stop)
-	})()
-	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+	})
+	err := srv.Serve(ln)
+	if !stopped() {
+		<-answered // Serve returns as soon as nobody new is taken
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("api: %w", err)
 	}
 	return nil
@@ -70,6 +77,9 @@ func handler(d Deps) http.Handler {
 	get("symmetry", s.symmetry)
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		s.write(w, func(r *http.Request) (any, error) { return struct{}{}, d.Reload(r.Context()) }, r)
+	})
+	mux.HandleFunc("POST /v1/restart", func(w http.ResponseWriter, r *http.Request) {
+		s.write(w, func(r *http.Request) (any, error) { return d.Restart(r.Context()) }, r)
 	})
 	mux.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, r *http.Request) {
 		s.write(w, func(r *http.Request) (any, error) {

@@ -46,6 +46,7 @@ var mayImport = map[string]string{
 	"bgp/session":       "bgp/fsm bgp/message route",
 	"bfd/session":       "bfd/fsm bfd/packet",
 	"probe":             "track",
+	"handover":          "", // the wire between two processes: what goes over it belongs to who sends it
 	"kernel/namespace":  "", // what the kernel effects share: a thread in the right network namespace
 	"kernel/rtnl":       "kernel/namespace kstate route",
 	"kernel/nft":        "kernel/namespace kstate route",

@@ -51,14 +51,14 @@ func trackIs(t *testing.T, w *lab.World, link, kind, want string) {
 	})
 }
 
-// birdSpeaksBFD has BIRD speak it on ISP A's router, at 50 ms × 3.
-func birdSpeaksBFD(t *testing.T, w *lab.World) {
+// birdSpeaksBFD has BIRD speak it on ISP A's router, at these timers.
+func birdSpeaksBFD(t *testing.T, w *lab.World, interval time.Duration, multiplier int) {
 	t.Helper()
 	conf := filepath.Join(w.Dir, "bird.conf")
-	text := `router id 198.18.1.1;
+	text := fmt.Sprintf(`router id 198.18.1.1;
 protocol device {}
-protocol bfd { interface "*" { interval 50 ms; multiplier 3; }; neighbor 198.18.1.2; neighbor 2001:db8:a::2 local 2001:db8:a::1; }
-`
+protocol bfd { interface "*" { interval %d ms; multiplier %d; }; neighbor 198.18.1.2; neighbor 2001:db8:a::2 local 2001:db8:a::1; }
+`, interval.Milliseconds(), multiplier)
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ protocol bfd { interface "*" { interval 50 ms; multiplier 3; }; neighbor 198.18.
 func TestBFDFindsSilence(t *testing.T) {
 	need(t, "bird", "bird2")
 	w := raise(t, func(d *worldOf) { d.Router("isp-a").Edge = map[string]string{"bfd": "{interval: 50ms, multiplier: 3}"} })
-	birdSpeaksBFD(t, w)
+	birdSpeaksBFD(t, w, 50*time.Millisecond, 3)
 	edge(t, w)
 	trackIs(t, w, "isp-a/main", "bfd", "up")
 	stream, err := w.Stream(t.Context(), "client", address(t, w, "registry", false), 2000)

@@ -27,7 +27,7 @@ func TestNeighborsAreNotTracked(t *testing.T) {
 	need(t, "bird", "bird2")
 	need(t, "conntrack", "conntrack")
 	w := raise(t, ispWithBFD)
-	birdSpeaksBFD(t, w)
+	birdSpeaksBFD(t, w, 50*time.Millisecond, 3)
 	edge(t, w)
 	trackIs(t, w, "isp-a/main", "bfd", "up")
 	// What was underway while the rules went in may have been seen without them.
@@ -99,7 +99,7 @@ func TestFullTableTakesNoSessionDown(t *testing.T) {
 	t.Parallel()
 	need(t, "bird", "bird2")
 	w := raise(t, ispWithBFD)
-	birdSpeaksBFD(t, w)
+	birdSpeaksBFD(t, w, 50*time.Millisecond, 3)
 	edge(t, w)
 	trackIs(t, w, "isp-a/main", "bfd", "up")
 	n := fillTable(t, w)

@@ -71,6 +71,9 @@ type Engine struct {
 	// surveyTells: a change is the reason for the next survey, so what it finds is for the journal.
 	surveyTells bool
 	replies     []func() // for the end of the turn
+
+	handed   bool    // another daemon handed over
+	freezing *Freeze // who waits for the engine to stand still
 }
 
 // family is the part of the state that exists once per address family.
@@ -108,6 +111,9 @@ const (
 // New returns an engine for a configuration. Nothing happens before Run.
 func New(c *config.Config, found Adopted, now Interfaces, deps Deps) *Engine {
 	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}, surveys: map[moveKey]*survey{}, captured: captured{}, pinRoutes: map[netip.Addr]int{}, told: map[nat.Crossing]time.Time{}, carriers: map[int]carrierSeen{}}
+	if found.Handover != nil {
+		found.Numbers = found.Handover.Numbers
+	}
 	e.restart.Found = found.Found()
 	e.numbers = numberLinks(allLinks(c), found.Numbers, numberLimit(c))
 	e.learned = found.Learned
@@ -115,7 +121,12 @@ func New(c *config.Config, found Adopted, now Interfaces, deps Deps) *Engine {
 	for _, f := range route.Families() {
 		e.tables[at(f)] = &family{f: f, table: rib.NewTable(f)}
 	}
-	e.snapshot.Store(&Snapshot{Site: c.Site})
+	e.resume(found.Handover)
+	first := &Snapshot{Site: c.Site}
+	if e.restart.Found {
+		first.Mode = plan.Hold // until Run says more: to be full it would have to have begun
+	}
+	e.snapshot.Store(first)
 	e.cfg = c
 	return e
 }
@@ -180,7 +191,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.restart.Deadline = e.now.Add(adoptTime)
 	if e.restart.Found {
 		e.at(dueKey{what: "adopt"}, adoptTime)
-		e.note("restart", "kernel", "adopted what an earlier daemon left; nothing stale goes before the neighbors have said everything")
+		e.note("restart", "kernel", e.adoptedText())
 	}
 	for _, n := range e.orphans {
 		for _, f := range route.Families() {
@@ -190,6 +201,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.interfaces = e.first.All
 	e.configure(e.cfg)
 	e.setInterfaces(e.first)
+	e.resumeMoves()
 	e.settle()
 	wake := time.NewTimer(time.Hour)
 	defer wake.Stop()
@@ -222,6 +234,9 @@ func (e *Engine) Run(ctx context.Context) error {
 			do()
 		}
 		e.replies = e.replies[:0]
+		if !e.standStill(ctx) {
+			return nil
+		}
 	}
 }
 
@@ -234,7 +249,7 @@ func (e *Engine) handle(ev Event) {
 	case SessionUpdates:
 		e.sessionUpdates(ev)
 	case SessionEndOfRIB:
-		e.endOfRIB(ev.Key)
+		e.heardEnd(ev.Key)
 	case SessionRefresh:
 		e.refresh(ev)
 	case SessionDiagnostic:
@@ -283,6 +298,8 @@ func (e *Engine) handle(ev Event) {
 		e.reply(func() { ev.Reply <- err })
 	case Ask:
 		e.reply(func() { ev.Do(&View{e}); close(ev.Done) })
+	case Freeze:
+		e.freezing = &ev
 	case Withdraw:
 		e.withdraw()
 		e.reply(func() { close(ev.Reply) })

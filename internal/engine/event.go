@@ -37,10 +37,14 @@ type (
 	//
 	// Ends says that it will send an End-of-RIB; without graceful restart a neighbor need not, and then it has said
 	// everything when it has been quiet for a while.
+	//
+	// Taken says that it stood before this daemon: the neighbor is asked for everything again, and Ends is about the end of
+	// that (RFC 7313).
 	SessionUp struct {
 		Key       SessionKey
 		Preserved bool
 		Ends      bool
+		Taken     bool
 	}
 	// SessionDown: Stale says that the routes may be used until StaleUntil (RFC 4724).
 	SessionDown struct {
@@ -169,6 +173,11 @@ type (
 		Do   func(*View)
 		Done chan<- struct{}
 	}
+	// Freeze has the engine stand still; see Engine.Freeze.
+	Freeze struct {
+		reply chan frozen   // room for one
+		over  chan struct{} // closed when it may go on
+	}
 	// Withdraw takes everything of ours out of the kernel. Reply is closed when the reconciler has been told.
 	Withdraw struct{ Reply chan<- struct{} }
 
@@ -212,5 +221,6 @@ func (Happened) event()          {}
 func (Reload) event()            {}
 func (Drain) event()             {}
 func (Ask) event()               {}
+func (Freeze) event()            {}
 func (Withdraw) event()          {}
 func (timer) event()             {}

@@ -26,15 +26,22 @@ func ParseLearned(data []byte) (Learned, error) {
 	if err := json.Unmarshal(data, &l); err != nil {
 		return nil, fmt.Errorf("learned prefixes: %w", err)
 	}
-	for path, list := range l {
-		if slices.ContainsFunc(list, func(p netip.Prefix) bool { return !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() }) {
-			return nil, fmt.Errorf("learned prefixes: one of %s is none", path)
-		}
-		if len(list) > maxLearned {
-			return nil, fmt.Errorf("learned prefixes: %d of %s, want at most %d", len(list), path, maxLearned)
-		}
+	if err := l.check(); err != nil {
+		return nil, err
 	}
 	return l, nil
+}
+
+func (l Learned) check() error {
+	for path, list := range l {
+		if slices.ContainsFunc(list, func(p netip.Prefix) bool { return !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() }) {
+			return fmt.Errorf("learned prefixes: one of %s is none", path)
+		}
+		if len(list) > maxLearned {
+			return fmt.Errorf("learned prefixes: %d of %s, want at most %d", len(list), path, maxLearned)
+		}
+	}
+	return nil
 }
 
 // Bytes is how it is kept.

@@ -25,8 +25,13 @@ func (e *Engine) sessionUp(ev SessionUp) {
 		// It came back within one turn: what the new session says must not be taken out with the old.
 		t.purge(l.number)
 	}
-	s.up, s.complete, s.ends = true, false, ev.Ends
-	e.note("session", ev.Key.String(), "established")
+	s.up, s.complete, s.ends, s.taken, s.repeating, s.absent = true, false, ev.Ends, ev.Taken, false, false
+	if ev.Taken {
+		e.note("session", ev.Key.String(), "taken over; the neighbor is asked to say everything again")
+		e.deps.Speaker.Refresh(ev.Key)
+	} else {
+		e.note("session", ev.Key.String(), "established")
+	}
 	e.hearOn(ev.Key, s)
 	if !s.stale {
 		return
@@ -41,9 +46,14 @@ func (e *Engine) sessionUp(ev SessionUp) {
 
 // hearOn starts the wait for a neighbor without End-of-RIB anew.
 func (e *Engine) hearOn(k SessionKey, s *sessionState) {
-	if !s.ends && !s.complete {
-		e.at(dueKey{"quiet", k}, quietTime)
+	if s.ends || s.complete {
+		return
 	}
+	quiet := quietTime
+	if l := e.linkNamed(k.Link); s.taken && e.tables[at(k.Family)].table.Counts(l.number).Received < s.expected {
+		quiet = repeatTime
+	}
+	e.at(dueKey{"quiet", k}, quiet)
 }
 
 func (e *Engine) sessionDown(ev SessionDown) {
@@ -52,6 +62,7 @@ func (e *Engine) sessionDown(ev SessionDown) {
 		return
 	}
 	s.up, s.complete, s.refreshing, s.draining, s.sparing, s.level = false, false, false, false, false, policy.LimitFine
+	s.taken, s.repeating = false, false
 	s.held, s.lost = nil, nil
 	delete(e.due, dueKey{"held", ev.Key})
 	delete(e.due, dueKey{"refresh", ev.Key})
@@ -114,6 +125,14 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 	}
 }
 
+// heardEnd takes an End-of-RIB. Of a session that was taken over it ends what another daemon has heard the beginning of.
+func (e *Engine) heardEnd(k SessionKey) {
+	if l, s, _ := e.sessionOf(k); l == nil || s.taken && !s.complete {
+		return
+	}
+	e.endOfRIB(k)
+}
+
 func (e *Engine) endOfRIB(k SessionKey) {
 	l, s, _ := e.sessionOf(k)
 	if l == nil || !s.up {
@@ -131,6 +150,10 @@ func (e *Engine) endOfRIB(k SessionKey) {
 func (e *Engine) refresh(ev SessionRefresh) {
 	l, s, t := e.sessionOf(ev.Key)
 	if l == nil || !s.up {
+		return
+	}
+	if s.taken && !s.complete {
+		e.repeated(ev, s)
 		return
 	}
 	if ev.Start {
@@ -175,7 +198,7 @@ func (e *Engine) waiting() int {
 	n := 0
 	for _, l := range e.links {
 		for _, f := range route.Families() {
-			if l.speaks(f) && l.tracks.Usable(f) && !l.session[at(f)].complete {
+			if s := &l.session[at(f)]; l.speaks(f) && l.tracks.Usable(f) && !s.complete && !s.absent {
 				n++
 			}
 		}

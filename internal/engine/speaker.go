@@ -131,6 +131,8 @@ type Adopted struct {
 	Routes  int
 	Numbers map[string]route.Link // link numbers by interface
 	Learned Learned
+	// Handover is what the engine of the daemon before handed over; nil where that is gone.
+	Handover *Handover
 }
 
 // Found reports whether there was anything.

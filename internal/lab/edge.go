@@ -24,13 +24,15 @@ type EdgeOptions struct {
 	Config string
 	// Args stand behind "run -c FILE".
 	Args []string
+	// Env is added to the environment.
+	Env []string
 }
 
 // edgeProcess is a daemon that runs, or ran.
 type edgeProcess struct {
-	cmd   *exec.Cmd
-	ended chan struct{}
-	err   error // of its end; read once ended is closed
+	process *os.Process
+	ended   chan struct{}
+	err     error // of its end; read once ended is closed
 }
 
 // ErrNoEdge says that no edge runs.
@@ -75,12 +77,16 @@ func (w *World) StartEdge(ctx context.Context, o EdgeOptions) error {
 		return err
 	}
 	defer log.Close()
-	p := &edgeProcess{cmd: exec.Command(o.Binary, append([]string{"run", "-c", w.EdgeFile()}, o.Args...)...), ended: make(chan struct{})}
-	p.cmd.Stderr, p.cmd.Stdout = log, log
-	end, err := w.spaces[Edge].Start(p.cmd)
+	cmd := exec.Command(o.Binary, append([]string{"run", "-c", w.EdgeFile()}, o.Args...)...)
+	cmd.Stderr, cmd.Stdout = log, log
+	if len(o.Env) > 0 {
+		cmd.Env = append(os.Environ(), o.Env...)
+	}
+	end, err := w.spaces[Edge].Start(cmd)
 	if err != nil {
 		return fmt.Errorf("edge: %w", err)
 	}
+	p := &edgeProcess{process: cmd.Process, ended: make(chan struct{})}
 	w.edge = p
 	go func() {
 		p.err = <-end
@@ -137,7 +143,7 @@ func (w *World) SignalEdge(s os.Signal) error {
 	if w.edge == nil {
 		return ErrNoEdge
 	}
-	return w.edge.cmd.Process.Signal(s)
+	return w.edge.process.Signal(s)
 }
 
 // KillEdge kills the edge (-9) and waits for its end.
@@ -152,7 +158,7 @@ func (w *World) endEdge(s syscall.Signal) error {
 	if w.edge == nil {
 		return ErrNoEdge
 	}
-	if err := w.edge.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := w.edge.process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	select {

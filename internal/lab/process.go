@@ -18,8 +18,8 @@ func startLocked(cmd *exec.Cmd) error {
 	return <-started
 }
 
-// reaper removes a directory when this process ends, in whatever way: a shell that waits at a pipe whose other end only
-// this process holds. It is a process group of its own, so that a Ctrl-C does not reach it.
+// reaper removes a directory when this process ends, in whatever way, and ends a daemon that is nobody's child here: a
+// shell that waits at a pipe whose other end only this process holds. It is a process group of its own, so that a Ctrl-C does not reach it.
 type reaper struct {
 	cmd  *exec.Cmd
 	hold *os.File
@@ -31,7 +31,9 @@ func newReaper(dir string) (*reaper, error) {
 		return nil, err
 	}
 	defer read.Close()
-	cmd := exec.Command("/bin/sh", "-c", `read -r line; rm -rf -- "$1"`, "sh", dir)
+	cmd := exec.Command("/bin/sh", "-c", `read -r line
+pid=$(cat "$1/`+edgePID+`" 2>/dev/null) && grep -q "$1" "/proc/$pid/cmdline" 2>/dev/null && kill -9 "$pid"
+rm -rf -- "$1"`, "sh", dir)
 	cmd.Stdin = read
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

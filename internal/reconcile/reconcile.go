@@ -58,6 +58,7 @@ type Reconciler struct {
 	inbox  []plan.Batch
 	hinted bool
 	wake   chan struct{}
+	pauses chan standStill
 	status atomic.Pointer[Status]
 
 	model
@@ -89,7 +90,7 @@ type SysctlStatus struct {
 func New(k Kernel, f Firewall, q Queues, every time.Duration, log *slog.Logger, note func(Note)) *Reconciler {
 	r := &Reconciler{
 		kernel: k, firewall: f, queues: q, log: log, note: note, every: every, retry: 20 * time.Millisecond,
-		wake: make(chan struct{}, 1), model: newModel(),
+		wake: make(chan struct{}, 1), pauses: make(chan standStill), model: newModel(),
 	}
 	r.status.Store(&Status{})
 	return r
@@ -146,6 +147,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	firewall := time.NewTicker(firewallEvery)
 	defer firewall.Stop()
 	done := ctx.Done()
+	var still *standStill
 	// The last batches go out even though ctx has ended.
 	work := context.WithoutCancel(ctx)
 	for {
@@ -154,6 +156,8 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		case <-done:
 			stop = true
 		case <-r.wake:
+		case p := <-r.pauses:
+			still = &p
 		case <-compare.C:
 			r.compare(work)
 			compare.Reset(r.every)
@@ -179,6 +183,15 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		r.publish()
 		if stop {
 			return nil
+		}
+		if still != nil {
+			close(still.still)
+			select {
+			case <-still.over:
+				still = nil
+			case <-done:
+				return nil // the kernel may be another process's to write by now
+			}
 		}
 	}
 }

@@ -8,6 +8,13 @@ type Version struct {
 	Go      string `json:"go"`
 }
 
+// Restarted tells that another process has taken over.
+type Restarted struct {
+	PID    int   `json:"pid"`
+	Before int   `json:"before"`         // the process that is left
+	Still  int64 `json:"stood_still_ms"` // for how long nothing was decided
+}
+
 // Path is a named way out.
 type Path struct {
 	Name     string   `json:"name"`

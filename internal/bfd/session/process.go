@@ -1,9 +1,9 @@
 package session
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -36,7 +36,12 @@ type Process struct {
 	mu   sync.Mutex // guards what follows: Run writes, others read, but for want
 	want []Config
 	last report
-	up   map[string]bool // sessions whose last event was Up
+	said map[string]news // the last Up or Down of each session
+	// taken is a child that another process started, for Run to go on with.
+	taken *wire
+
+	freezes chan freeze
+	thaw    chan struct{} // of the freeze under way; guarded by mu
 }
 
 // NewProcess is New for a process: the command, a path and arguments, must call Serve with what it has as file
@@ -45,7 +50,7 @@ func NewProcess(log *slog.Logger, sink func(Event), command ...string) *Process 
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Process{log: log, sink: sink, command: command, changed: make(chan struct{}, 1), up: map[string]bool{}}
+	return &Process{log: log, sink: sink, command: command, changed: make(chan struct{}, 1), said: map[string]news{}, freezes: make(chan freeze)}
 }
 
 // Set is that of Speaker.
@@ -96,9 +101,72 @@ func (p *Process) Run(ctx context.Context) error {
 
 // child runs one child until it or ctx ends.
 func (p *Process) child(ctx context.Context) error {
-	ours, theirs, err := pair()
+	w, wait, err := p.begin()
 	if err != nil {
 		return err
+	}
+	heard := make(chan struct{})
+	go func() { defer close(heard); p.hear(w) }()
+	out := json.NewEncoder(w.conn)
+	known := wait != nil // what is wanted: to a child that was taken over nothing is said before
+	for first := true; ; first = false {
+		if known {
+			p.mu.Lock()
+			want := p.want
+			p.mu.Unlock()
+			if err := out.Encode(order{want}); err != nil {
+				break
+			}
+		}
+		if ctx.Err() != nil && !first {
+			break
+		}
+		select {
+		case <-p.changed:
+			known = true
+			continue
+		case f := <-p.freezes:
+			if p.standStill(ctx, f, w, heard) {
+				continue
+			}
+			// It is another process's by now.
+			w.conn.Close()
+			<-heard
+			return nil
+		case <-ctx.Done():
+			continue // and say what was Set last
+		case <-heard:
+		}
+		break
+	}
+	// The end of orders is what it waits for.
+	if raw, err := w.conn.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_WR) })
+	}
+	if wait == nil {
+		late := time.AfterFunc(endWithin, func() { w.conn.Close() })
+		<-heard
+		late.Stop()
+		w.conn.Close()
+		return errors.New("it was started by an earlier daemon")
+	}
+	err = wait()
+	<-heard
+	w.conn.Close()
+	return err
+}
+
+// begin starts a child, or goes on with the one that was taken over; then wait is nil.
+func (p *Process) begin() (w *wire, wait func() error, err error) {
+	p.mu.Lock()
+	w, p.taken = p.taken, nil
+	p.mu.Unlock()
+	if w != nil {
+		return w, nil, nil
+	}
+	ours, theirs, err := pair()
+	if err != nil {
+		return nil, nil, err
 	}
 	cmd := exec.Command(p.command[0], p.command[1:]...)
 	cmd.ExtraFiles = []*os.File{theirs}
@@ -107,48 +175,29 @@ func (p *Process) child(ctx context.Context) error {
 	theirs.Close()
 	if err != nil {
 		ours.Close()
-		return fmt.Errorf("bfd: start process: %w", err)
+		return nil, nil, fmt.Errorf("bfd: start process: %w", err)
 	}
-	heard := make(chan struct{})
-	go func() { defer close(heard); p.hear(ours) }()
-	out := json.NewEncoder(ours)
-	for first := true; ; first = false {
-		p.mu.Lock()
-		want := p.want
-		p.mu.Unlock()
-		if err := out.Encode(order{want}); err != nil {
-			break
-		}
-		if ctx.Err() != nil && !first {
-			break
-		}
-		select {
-		case <-p.changed:
-			continue
-		case <-ctx.Done():
-			continue // and say what was Set last
-		case <-heard:
-		}
-		break
-	}
-	// The end of orders is what it waits for.
-	if raw, err := ours.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_WR) })
-	}
-	late := time.AfterFunc(endWithin, func() { cmd.Process.Kill() })
-	err = cmd.Wait()
-	late.Stop()
-	<-heard
-	ours.Close()
-	return err
+	return &wire{conn: ours}, func() error {
+		late := time.AfterFunc(endWithin, func() { cmd.Process.Kill() })
+		defer late.Stop()
+		return cmd.Wait()
+	}, nil
 }
 
 // hear takes what the child tells, until it ends.
-func (p *Process) hear(conn *os.File) {
-	in := json.NewDecoder(bufio.NewReader(conn))
+func (p *Process) hear(w *wire) {
+	p.repeat()
 	for {
+		line, err := w.line()
+		if errors.Is(err, os.ErrDeadlineExceeded) && w.halt() {
+			continue
+		}
+		if err != nil {
+			return
+		}
 		var n news
-		if err := in.Decode(&n); err != nil {
+		if err := json.Unmarshal(line, &n); err != nil {
+			p.log.Error("bfd process is not understood", "error", err)
 			return
 		}
 		switch {
@@ -157,16 +206,16 @@ func (p *Process) hear(conn *os.File) {
 			p.last = *n.Report
 			p.mu.Unlock()
 		case n.Up != nil:
-			p.judged(*n.Up, n.Up.Name, true)
+			p.judged(*n.Up, n.Up.Name, n)
 		case n.Down != nil:
-			p.judged(*n.Down, n.Down.Name, false)
+			p.judged(*n.Down, n.Down.Name, n)
 		}
 	}
 }
 
-func (p *Process) judged(e Event, name string, up bool) {
+func (p *Process) judged(e Event, name string, n news) {
 	p.mu.Lock()
-	p.up[name] = up
+	p.said[name] = n
 	p.mu.Unlock()
 	p.sink(e)
 }
@@ -176,12 +225,12 @@ func (p *Process) lost() {
 	now := time.Now()
 	p.mu.Lock()
 	var gone []string
-	for name, up := range p.up {
-		if up {
+	for name, n := range p.said {
+		if n.Up != nil {
 			gone = append(gone, name)
 		}
 	}
-	clear(p.up)
+	clear(p.said)
 	p.last = report{}
 	p.mu.Unlock()
 	slices.Sort(gone)

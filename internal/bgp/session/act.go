@@ -76,7 +76,7 @@ func (l *loop) wentUp(a fsm.Up) {
 	l.rib.begin(a.Negotiated.Families)
 	l.status.Established++
 	l.status.Local, l.status.Remote = addrPort(l.up.nc.LocalAddr()), addrPort(l.up.nc.RemoteAddr())
-	l.queue = append(l.queue, Up{l.cfg.Name, now, a.Negotiated})
+	l.queue = append(l.queue, Up{Name: l.cfg.Name, At: now, Negotiated: a.Negotiated})
 	l.lastFail = ""
 	l.log.Info("session is up", "neighbor", l.cfg.Neighbor, "router_id", a.Negotiated.RouterID, "hold", a.Negotiated.Hold)
 }

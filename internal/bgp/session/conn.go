@@ -22,6 +22,28 @@ type conn struct {
 	writes   chan outbound
 	readDone chan struct{}
 	lastRead atomic.Int64 // Unix nanoseconds
+	halted   atomic.Pointer[halt]
+}
+
+// halt has the reader and the writer stand still. It is closed when they may go on.
+type halt struct{ over chan struct{} }
+
+// stop has them stand still as soon as may be: the reader says so, with what it has of a message; the writer answers what
+// it has in hand.
+func (c *conn) stop() *halt {
+	h := &halt{make(chan struct{})}
+	c.halted.Store(h)
+	// In this order: who is told of a deadline finds the reason.
+	c.nc.SetReadDeadline(time.Unix(1, 0))
+	c.nc.SetWriteDeadline(time.Now().Add(freezeWrite))
+	return h
+}
+
+// goOn is the contrary of stop.
+func (c *conn) goOn(h *halt) {
+	c.nc.SetReadDeadline(time.Time{})
+	c.halted.Store(nil)
+	close(h.over)
 }
 
 // outbound is a buffer to write. The last one is followed by the end of the connection.
@@ -33,9 +55,9 @@ type outbound struct {
 
 // written answers an outbound that was not the last.
 type written struct {
-	id  fsm.ConnID
-	buf []byte
-	err error
+	id   fsm.ConnID
+	rest []byte // not written, because of a halt
+	err  error
 }
 
 func newConn(id fsm.ConnID, nc net.Conn) *conn {
@@ -55,14 +77,21 @@ func (c *conn) write(done chan<- written) {
 			continue
 		}
 		c.nc.SetWriteDeadline(time.Now().Add(o.limit))
-		_, err := c.nc.Write(o.buf)
+		if c.halted.Load() != nil {
+			c.nc.SetWriteDeadline(time.Now().Add(freezeWrite))
+		}
+		n, err := c.nc.Write(o.buf)
+		var rest []byte
+		if timedOut(err) && !o.last && c.halted.Load() != nil {
+			rest, err = o.buf[n:], nil
+		}
 		broken = err != nil
 		if o.last && !broken {
 			c.linger()
 		}
 		if !o.last {
 			select {
-			case done <- written{c.id, o.buf, err}:
+			case done <- written{c.id, rest, err}:
 			case <-c.gone:
 			}
 		}

@@ -35,6 +35,8 @@ type (
 		Name       string
 		At         time.Time
 		Negotiated *fsm.Negotiated
+		// Taken: another process brought it up, and heard what the neighbor has said until now.
+		Taken bool
 	}
 
 	// Down tells that the session that stood is gone. Routes of the families in Stale may be used until StaleUntil,

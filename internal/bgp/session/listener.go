@@ -18,15 +18,16 @@ type Listener struct {
 	log   *slog.Logger
 	retry time.Duration
 
-	mu       sync.Mutex // guards sessions, which accepting goroutines read while Add and Remove change it
+	mu       sync.Mutex // guards what follows: accepting goroutines read sessions, Add and Remove change them, Sockets reads sockets
 	sessions map[pair]*Session
+	sockets  map[netip.Addr]*socket
 	wake     chan struct{}
 }
 
 // pair is the two ends of a neighborship.
 type pair struct{ local, neighbor netip.Addr }
 
-// socket is a listening socket and what was set on it. Only Run's goroutine touches it.
+// socket is a listening socket and what was set on it.
 type socket struct {
 	ln   *net.TCPListener
 	keys map[netip.Addr]string // by neighbor
@@ -43,7 +44,7 @@ func NewListener(port uint16, log *slog.Logger) *Listener {
 	}
 	return &Listener{
 		port: port, log: log, retry: time.Second,
-		sessions: map[pair]*Session{}, wake: make(chan struct{}, 1),
+		sessions: map[pair]*Session{}, sockets: map[netip.Addr]*socket{}, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -94,30 +95,21 @@ func (l *Listener) wanted() map[netip.Addr][]*Session {
 // Run opens and closes sockets as sessions come and go, until ctx is done. An address that cannot be listened on is
 // tried again every second.
 func (l *Listener) Run(ctx context.Context) error {
-	sockets := map[netip.Addr]*socket{}
 	said := map[netip.Addr]string{} // each error once
 	var workers sync.WaitGroup
 	defer workers.Wait()
-	defer func() {
-		for _, s := range sockets {
-			s.ln.Close()
-		}
-	}()
+	defer l.close()
+	l.mu.Lock()
+	for local, s := range l.sockets { // taken
+		workers.Go(func() { l.acceptAll(s.ln, local) })
+	}
+	l.mu.Unlock()
 	for {
 		var again <-chan time.Time
 		want := l.wanted()
-		for local, s := range sockets {
-			if want[local] == nil {
-				s.ln.Close()
-				delete(sockets, local)
-			}
-		}
+		l.drop(want)
 		for local, sessions := range want {
-			s, err := l.serve(ctx, sockets[local], local, sessions, &workers)
-			if s != nil {
-				sockets[local] = s
-			}
-			if err != nil {
+			if err := l.serve(ctx, local, sessions, &workers); err != nil {
 				again = time.After(l.retry)
 				if said[local] != err.Error() {
 					said[local] = err.Error()
@@ -136,21 +128,39 @@ func (l *Listener) Run(ctx context.Context) error {
 	}
 }
 
+// drop closes the sockets that no session wants.
+func (l *Listener) drop(want map[netip.Addr][]*Session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for local, s := range l.sockets {
+		if want[local] == nil {
+			s.ln.Close()
+			delete(l.sockets, local)
+		}
+	}
+}
+
+func (l *Listener) close() { l.drop(nil) }
+
 // serve brings the socket of a local address to what its sessions want, and makes it where there is none.
-func (l *Listener) serve(ctx context.Context, s *socket, local netip.Addr, sessions []*Session, workers *sync.WaitGroup) (*socket, error) {
+func (l *Listener) serve(ctx context.Context, local netip.Addr, sessions []*Session, workers *sync.WaitGroup) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.sockets[local]
 	if s == nil {
 		ln, err := l.listen(ctx, local)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		s = &socket{ln: ln, keys: map[netip.Addr]string{}}
+		l.sockets[local] = s
 		workers.Go(func() { l.acceptAll(ln, local) })
 	}
 	raw, err := s.ln.SyscallConn()
 	if err != nil {
-		return s, err
+		return err
 	}
-	return s, control(raw, func(fd int) error { return s.adjust(fd, local, sessions) })
+	return control(raw, func(fd int) error { return s.adjust(fd, local, sessions) })
 }
 
 // adjust sets keys and TTL on the socket, which its connections start with.

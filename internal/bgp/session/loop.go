@@ -8,6 +8,7 @@ import (
 
 	"bothways/internal/bgp/fsm"
 	"bothways/internal/bgp/message"
+	"bothways/internal/route"
 )
 
 // loop is the owner's goroutine and all that it owns.
@@ -51,7 +52,7 @@ func newLoop(s *Session) *loop {
 	}
 }
 
-func (l *loop) run(ctx context.Context) {
+func (l *loop) run(ctx context.Context, t *taken) {
 	sinkDone := make(chan struct{})
 	go func() {
 		defer close(sinkDone)
@@ -62,7 +63,11 @@ func (l *loop) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 
-	l.handle(ctx, fsm.Start{})
+	if t != nil {
+		l.goOn(t)
+	} else {
+		l.handle(ctx, fsm.Start{})
+	}
 	for !l.ending || len(l.queue) > 0 {
 		l.flush()
 		l.publish()
@@ -107,6 +112,7 @@ func (l *loop) turn(ctx context.Context, tick <-chan time.Time) bool {
 		for _, c := range l.takeCommands() {
 			l.command(ctx, c)
 		}
+		return ctx.Err() == nil // as after a freeze, when nothing more may be written
 	case i := <-in:
 		l.receive(ctx, i)
 	case w := <-l.written:
@@ -139,7 +145,9 @@ func (l *loop) heard(ctx context.Context) {
 func (l *loop) command(ctx context.Context, c command) {
 	switch c := c.(type) {
 	case announce:
-		l.rib.set(c.family, c.list)
+		for _, f := range route.Families() {
+			l.rib.set(f, c.all[f])
+		}
 	case release:
 		l.rib.holdEnd, l.rib.changed = false, true
 	case refresh:
@@ -151,6 +159,8 @@ func (l *loop) command(ctx context.Context, c command) {
 	case resume:
 		l.handle(ctx, fsm.Start{})
 		l.handle(ctx, fsm.Retry{})
+	case freeze:
+		l.freeze(ctx, c)
 	case accept:
 		l.handle(ctx, fsm.Accepted{Conn: l.adopt(c.nc)})
 	case stop:
@@ -190,6 +200,10 @@ func (l *loop) wrote(ctx context.Context, w written) {
 		return
 	}
 	c.writing = false
+	if len(w.rest) > 0 {
+		c.out = append(w.rest, c.out...)
+		return
+	}
 	if w.err == nil {
 		return
 	}

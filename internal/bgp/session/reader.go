@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"bothways/internal/bgp/fsm"
@@ -18,6 +19,8 @@ type inbound struct {
 	endOfRIB route.Family
 	bad      *message.NotificationError
 	err      error
+	halted   bool   // nothing more is read before the halt is over
+	rest     []byte // with halted: the beginning of a message
 }
 
 // readSize is what is read at once: what comes of it is one event, a few thousand routes, which the rest of the daemon
@@ -36,13 +39,20 @@ type reader struct {
 	batch   inbound
 }
 
-// read is the reader: it hands over what comes until the connection ends. When the owner has lost interest, it throws
-// away what comes.
-func (c *conn) read(to chan<- inbound) {
+// read is the reader of a connection without a session.
+func (c *conn) read(to chan<- inbound) { (&reader{c: c, to: to}).run(nil) }
+
+// readOn is the reader of a connection on which a session stands already, and the beginning of a message was read.
+func (c *conn) readOn(to chan<- inbound, n *fsm.Negotiated, begun []byte) {
+	(&reader{c: c, to: to, decoder: message.NewDecoder(n.Options), long: n.Extended}).run(begun)
+}
+
+// run hands over what comes until the connection ends. When the owner has lost interest, it throws away what comes.
+func (r *reader) run(begun []byte) {
+	c := r.c
 	defer close(c.readDone)
-	r := &reader{c: c, to: to}
 	buf := make([]byte, readBuffer)
-	have := 0
+	have := copy(buf, begun)
 	for {
 		n, err := c.nc.Read(buf[have : have+readSize])
 		if n > 0 {
@@ -50,6 +60,13 @@ func (c *conn) read(to chan<- inbound) {
 		}
 		have += n
 		used, ok := r.messages(buf[:have])
+		if ok && timedOut(err) { // nobody sets a limit for reading but a halt
+			have = copy(buf, buf[used:have])
+			if !r.halt(buf[:have]) {
+				break
+			}
+			continue
+		}
 		if ok && err != nil {
 			ok = r.post(inbound{id: c.id, err: err}) && false
 		}
@@ -62,6 +79,23 @@ func (c *conn) read(to chan<- inbound) {
 		if _, err := c.nc.Read(buf); err != nil {
 			return
 		}
+	}
+}
+
+// halt stands still while a halt lasts. It reports false when there is no going on.
+func (r *reader) halt(rest []byte) bool {
+	h := r.c.halted.Load()
+	if h == nil {
+		return true
+	}
+	if !r.post(inbound{id: r.c.id, halted: true, rest: slices.Clone(rest)}) {
+		return false
+	}
+	select {
+	case <-h.over:
+		return true
+	case <-r.c.gone:
+		return false
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 type ribOut struct {
 	want, sent map[route.Family]map[netip.Prefix]route.Announcement
 	changed    bool
+	waiting    bool                  // for the first set, before which nothing is known to be wrong
 	holdEnd    bool                  // keep End-of-RIB back
 	end        map[route.Family]bool // End-of-RIB is due
 	refresh    map[route.Family]bool // the neighbor asked for all again
@@ -29,7 +30,7 @@ func (r *ribOut) set(f route.Family, list []route.Announcement) {
 		a.Prefix = a.Prefix.Masked()
 		want[a.Prefix] = a
 	}
-	r.want[f], r.changed = want, true
+	r.want[f], r.changed, r.waiting = want, true, false
 }
 
 // begin forgets what an earlier session was told.
@@ -40,6 +41,31 @@ func (r *ribOut) begin(families []route.Family) {
 		r.sent[f], r.end[f] = map[netip.Prefix]route.Announcement{}, true
 	}
 	r.changed = true
+}
+
+// resume takes over what another process told.
+func (r *ribOut) resume(h *Handover, families []route.Family) {
+	r.begin(families)
+	clear(r.end)
+	for _, f := range families {
+		for _, a := range h.Announced[f] {
+			r.sent[f][a.Prefix] = a
+		}
+	}
+	for _, f := range h.EndOfRIB {
+		r.end[f] = true
+	}
+	for _, f := range h.Refresh {
+		r.refresh[f] = true
+	}
+	r.waiting = len(r.want) == 0
+}
+
+// announced lists what the neighbor knows of a family.
+func (r *ribOut) announced(f route.Family) []route.Announcement {
+	out := slices.Collect(maps.Values(r.sent[f]))
+	slices.SortFunc(out, func(a, b route.Announcement) int { return route.ComparePrefix(a.Prefix, b.Prefix) })
+	return out
 }
 
 // told counts the prefixes that the neighbor knows.
@@ -54,7 +80,7 @@ func (r *ribOut) told() int {
 // pending appends the messages that bring the neighbor up to date, and takes it that they are sent. The errors are of
 // announcements that cannot be sent at all.
 func (r *ribOut) pending(dst []byte, e *message.Encoder, enhanced bool) ([]byte, []error) {
-	if !r.changed {
+	if !r.changed || r.waiting {
 		return dst, nil
 	}
 	r.changed = false

@@ -27,9 +27,11 @@ type Session struct {
 	status   atomic.Pointer[Status]
 	counters counters
 
-	mu       sync.Mutex // guards running, ended and commands: what is put there after Run has ended would be lost
+	mu       sync.Mutex // guards what follows up to commands: what is put there after Run has ended would be lost
 	running  bool
 	ended    bool
+	taken    *taken        // what Run goes on with, or nil
+	thaw     chan struct{} // of the freeze under way
 	commands []command
 	wake     chan struct{} // one token: commands is not empty
 	done     chan struct{} // closed when Run returns
@@ -40,15 +42,18 @@ type command interface{}
 
 type (
 	announce struct {
-		family route.Family
-		list   []route.Announcement
+		all map[route.Family][]route.Announcement
 	}
 	refresh struct{ family route.Family }
 	release struct{}
 	retry   struct{}
 	resume  struct{}
 	accept  struct{ nc net.Conn }
-	stop    struct {
+	freeze  struct {
+		reply chan frozen   // room for one
+		thaw  chan struct{} // closed when it may go on
+	}
+	stop struct {
 		fsm.Stop
 		final bool
 	}
@@ -80,15 +85,16 @@ func (s *Session) Config() Config { return s.cfg }
 // more events are delivered.
 func (s *Session) Run(ctx context.Context) error {
 	s.mu.Lock()
-	if s.running || s.ended {
+	t := s.taken
+	if s.running && t == nil || s.ended {
 		s.mu.Unlock()
 		return fmt.Errorf("session %s: runs already or has ended", s.cfg.Name)
 	}
-	s.running = true
+	s.running, s.taken = true, nil
 	s.mu.Unlock()
 
 	l := newLoop(s)
-	l.run(ctx)
+	l.run(ctx, t)
 
 	s.mu.Lock()
 	s.running, s.ended = false, true
@@ -97,7 +103,7 @@ func (s *Session) Run(ctx context.Context) error {
 			a.nc.Close()
 		}
 	}
-	s.commands = nil
+	s.commands, s.thaw = nil, nil
 	s.mu.Unlock()
 	close(s.done)
 	return nil
@@ -129,9 +135,11 @@ func (s *Session) takeCommands() []command {
 // SetAnnouncements replaces all that is announced, of every family. The neighbor is sent the difference, now and
 // whenever the session comes up. It may be called before Run.
 func (s *Session) SetAnnouncements(all map[route.Family][]route.Announcement) {
-	for _, f := range route.Families() {
-		s.tell(announce{f, slices.Clone(all[f])})
+	mine := map[route.Family][]route.Announcement{}
+	for f, list := range all {
+		mine[f] = slices.Clone(list)
 	}
+	s.tell(announce{mine})
 }
 
 // ReleaseEndOfRIB lets the End-of-RIB markers go that Config.HoldEndOfRIB keeps back, behind what is announced by now.
@@ -207,8 +215,8 @@ func (s *Session) end(n *message.Notification) {
 	}
 }
 
-// errNotRunning answers a connection that comes when nobody is there for it.
-var errNotRunning = errors.New("session does not run")
+// ErrNotRunning says that a session has not begun, or has ended.
+var ErrNotRunning = errors.New("session does not run")
 
 // takeConn hands a connection that the neighbor made to the session.
 func (s *Session) takeConn(nc net.Conn) error {
@@ -216,7 +224,7 @@ func (s *Session) takeConn(nc net.Conn) error {
 	running := s.running
 	s.mu.Unlock()
 	if !running || !s.tell(accept{nc}) {
-		return errNotRunning
+		return ErrNotRunning
 	}
 	return nil
 }

@@ -239,6 +239,9 @@ func (r *router) sessions(ctx context.Context) ([]Session, error) {
 		}
 		s := Session{Peer: address, Established: p.State.SessionState == api.PeerState_SESSION_STATE_ESTABLISHED}
 		s.State = p.State.SessionState.String()
+		if up := p.GetTimers().GetState().GetUptime(); up != nil {
+			s.Since = up.AsTime()
+		}
 		for _, f := range p.AfiSafis {
 			s.Received += f.GetState().GetReceived()
 			s.Announced += f.GetState().GetAdvertised()

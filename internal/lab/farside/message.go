@@ -69,7 +69,8 @@ type Session struct {
 	Peer        netip.Addr
 	State       string // as GoBGP names it
 	Established bool
-	Received    uint64 // prefixes
+	Since       time.Time // when it was established last, to the second
+	Received    uint64    // prefixes
 	Announced   uint64
 }
 
