@@ -4,6 +4,7 @@ import (
 	"iter"
 	"net/netip"
 	"slices"
+	"sort"
 
 	"bothways/internal/route"
 )
@@ -97,9 +98,7 @@ func (x *index) find(k key) (position, uint32, bool) {
 	r := x.rank(k)
 	at := lastNotAbove(x.tops, r)
 	if x.family == route.IPv6 {
-		for at > 0 && x.tops[at] == r && k.compareLow(x.key(x.leaves[at].slot[0])) < 0 {
-			at--
-		}
+		at = x.lastLeaf(at, r, k)
 	}
 	l := x.leaves[at]
 	if l.n == 0 || l.rank[0] > r {
@@ -119,6 +118,17 @@ func (x *index) find(k key) (position, uint32, bool) {
 		return position{at, i}, 0, false
 	}
 	return position{at, i}, slot, true
+}
+
+// lastLeaf is the last of the leaves up to at, all of those that begin with rank r among them, whose first entry is not
+// behind k. A neighbor may announce any number of prefixes of one rank, so they are not gone through one by one.
+func (x *index) lastLeaf(at int, r uint64, k key) int {
+	if x.tops[at] != r {
+		return at
+	}
+	first := sort.Search(at, func(i int) bool { return x.tops[i] >= r })
+	n := sort.Search(at-first+1, func(i int) bool { return k.compareLow(x.key(x.leaves[first+i].slot[0])) < 0 })
+	return max(first+n-1, 0)
 }
 
 // lastNotAbove is the index of the last number that is not above r, or 0. It has no branch that depends on the numbers.
@@ -262,7 +272,8 @@ func (x *index) merge(at int) {
 		l = x.leaves[at]
 	}
 	next := x.leaves[at+1]
-	if l.n+next.n > leafSize/4*3 {
+	// An empty leaf has no place in the list, whatever is behind it: there is always room for nothing.
+	if l.n > 0 && next.n > 0 && l.n+next.n > leafSize/4*3 {
 		return
 	}
 	copy(l.rank[l.n:], next.rank[:next.n])
