@@ -121,7 +121,7 @@ type prover struct{ *probe.Prover }
 func newProver(tell func(engine.Event)) prover {
 	return prover{probe.NewProver(func(r probe.ProofResult) {
 		target := proof.Target{Protocol: proof.Protocol(r.Target.Kind), Address: r.Target.Address, Port: r.Target.Port}
-		tell(engine.Proved{Subject: proof.Subject{Link: r.Link, Address: r.Address}, Target: target, Index: r.Index, RTT: r.RTT, Why: r.Why})
+		tell(engine.Proved{Subject: proof.Subject{Link: r.Link, Address: r.Address}, Target: target, Index: r.Index, RTT: r.RTT, Why: r.Why, Unsent: r.Unsent})
 	})}
 }
 

@@ -143,15 +143,37 @@ func (l *linter) published(p *Path, x nat.Publish) {
 	}
 }
 
-// longest is the length of the most specific announcement of a path that covers a prefix; -1 where none does.
+// longest is the length of the most specific announcement of a path that covers a prefix, or of the least specific of several
+// that do so together; -1 where none does.
 func longest(p *Path, q netip.Prefix) int {
 	best := -1
+	inside := false
 	for _, a := range p.Announce {
-		if route.Contains(a, q) {
+		switch {
+		case route.Contains(a, q):
 			best = max(best, a.Bits())
+		case route.Contains(q, a):
+			inside = true
 		}
 	}
+	if !inside || q.IsSingleIP() {
+		return best
+	}
+	// Parts that cover it together do so as the least specific of them.
+	low, high := halves(q)
+	if parts := min(longest(p, low), longest(p, high)); parts > best {
+		return parts
+	}
 	return best
+}
+
+// halves are the two prefixes that a prefix consists of.
+func halves(q netip.Prefix) (low, high netip.Prefix) {
+	low = netip.PrefixFrom(q.Addr(), q.Bits()+1)
+	b := q.Addr().AsSlice()
+	b[q.Bits()/8] |= 0x80 >> (q.Bits() % 8)
+	a, _ := netip.AddrFromSlice(b)
+	return low, netip.PrefixFrom(a, q.Bits()+1)
 }
 
 // overlapping is the most specific announcement of a path that touches a prefix.

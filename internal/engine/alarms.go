@@ -27,8 +27,9 @@ type fill struct {
 	levels       map[useKey]flow.Level
 }
 
-// useKey names an address with a protocol, as a whole or to one remote end.
+// useKey names an address of a link with a protocol, as a whole or to one remote end.
 type useKey struct {
+	of       moveKey
 	address  netip.Addr
 	protocol uint8
 	remote   bool
@@ -36,6 +37,7 @@ type useKey struct {
 
 // filled takes how many connections there are.
 func (e *Engine) filled(ev Filled) {
+	e.changed = e.changed || e.fill.count != ev.Count || e.fill.limit != ev.Limit
 	e.fill.count, e.fill.limit = ev.Count, ev.Limit
 	before := e.fill.level
 	e.fill.level = flow.LevelOf(before, ev.Count, ev.Limit)
@@ -46,7 +48,15 @@ func (e *Engine) filled(ev Filled) {
 		}
 		e.note("alarm", "conntrack", text)
 	}
-	if ev.Count < useFrom || e.now.Sub(e.fill.looked) < useEvery {
+	if ev.Count < useFrom {
+		// No address can be near its end any more, and nobody is asked.
+		for of := range e.fill.use {
+			e.used(FlowsUsed{Mark: e.flowMark(of.link, of.family)})
+		}
+		clear(e.fill.use)
+		return
+	}
+	if e.now.Sub(e.fill.looked) < useEvery {
 		return
 	}
 	e.fill.looked = e.now
@@ -66,8 +76,15 @@ func (e *Engine) used(ev FlowsUsed) {
 	if e.fill.use == nil {
 		e.fill.use, e.fill.levels = map[moveKey][]flow.Usage{}, map[useKey]flow.Level{}
 	}
-	e.fill.use[moveKey{ev.Mark.Link, ev.Mark.Family}] = ev.Use
+	of := moveKey{ev.Mark.Link, ev.Mark.Family}
+	e.fill.use[of] = ev.Use
 	e.changed = true
+	for k := range e.fill.levels {
+		// What is not among the fullest any more is not full.
+		if k.of == of && !slices.ContainsFunc(ev.Use, func(u flow.Usage) bool { return u.Address == k.address && u.Protocol == k.protocol }) {
+			ev.Use = append(ev.Use, flow.Usage{Address: k.address, Protocol: k.protocol})
+		}
+	}
 	link := e.names([]route.Link{ev.Mark.Link})[0]
 	for _, u := range ev.Use {
 		for _, x := range []struct {
@@ -75,8 +92,8 @@ func (e *Engine) used(ev FlowsUsed) {
 			n    int
 			what string
 		}{
-			{useKey{u.Address, u.Protocol, false}, u.Connections, "all its connections"},
-			{useKey{u.Address, u.Protocol, true}, u.Busiest, fmt.Sprintf("its ports towards %s", u.Remote)},
+			{useKey{of, u.Address, u.Protocol, false}, u.Connections, "all its connections"},
+			{useKey{of, u.Address, u.Protocol, true}, u.Busiest, fmt.Sprintf("its ports towards %s", u.Remote)},
 		} {
 			before := e.fill.levels[x.key]
 			now := flow.LevelOf(before, x.n, flow.PortsPerAddress)
@@ -84,6 +101,9 @@ func (e *Engine) used(ev FlowsUsed) {
 				continue
 			}
 			e.fill.levels[x.key] = now
+			if now == flow.Fine {
+				delete(e.fill.levels, x.key)
+			}
 			text := fmt.Sprintf("%s of the pool is %s by %s: %d of %d (%s)", u.Address, now, x.what, x.n, flow.PortsPerAddress, protocolName(u.Protocol))
 			if x.key.remote && now == flow.Full {
 				text += "; more of them cannot be opened: give the path a larger pool"

@@ -14,7 +14,6 @@ import (
 func TestAlarms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, site, Adopted{})
-		defer f.end()
 		f.flows = nil
 		f.tell(Filled{1000, 262144})
 		f.wantFlows("few connections")
@@ -45,6 +44,16 @@ func TestAlarms(t *testing.T) {
 				t.Errorf("no event %q in\n%s", want, f.journal())
 			}
 		}
+		defer func() {
+			f.tell(Filled{50, 262144})
+			if v := f.engine.Snapshot(); len(v.Use) != 0 || v.Flows.Count != 50 {
+				t.Errorf("few connections, and %+v %+v", v.Use, v.Flows)
+			}
+			if want := "alarm er/primary: 198.51.100.64 of the pool is fine by its ports"; !strings.Contains(f.journal(), want) {
+				t.Errorf("no event %q in\n%s", want, f.journal())
+			}
+			f.end()
+		}()
 		if v := f.engine.Snapshot(); len(v.Use) != 1 || v.Use[0].Link != "er/primary" || v.Flows.Count != 100 {
 			t.Errorf("%+v %+v", v.Use, v.Flows)
 		}

@@ -55,19 +55,21 @@ type Engine struct {
 	fill       fill
 	moves      map[moveKey]uint64 // connections to look at, once the batch of this sequence is in the kernel; 0: the next
 
-	now       time.Time
-	taken     int // prefixes in this turn
-	sequence  uint64
-	lost      []int
-	withdrawn bool
-	table     table
-	replace   bool // changes of the families are all that is wanted
-	changed   bool // something that the snapshot shows
-	sent      sentState
-	due       map[dueKey]time.Time
-	surveys   map[moveKey]*survey
-	captured  captured
-	pinRoutes map[netip.Addr]int // interface by which each pinned address would leave
+	now      time.Time
+	taken    int // prefixes in this turn
+	sequence uint64
+	// tableSequence is of the last batch with a ruleset, appliedSequence of the last one that is in the kernel.
+	tableSequence, appliedSequence uint64
+	lost                           []int
+	withdrawn                      bool
+	table                          table
+	replace                        bool // changes of the families are all that is wanted
+	changed                        bool // something that the snapshot shows
+	sent                           sentState
+	due                            map[dueKey]time.Time
+	surveys                        map[moveKey]*survey
+	captured                       captured
+	pinRoutes                      map[netip.Addr]int // interface by which each pinned address would leave
 	// surveyTells: a change is the reason for the next survey, so what it finds is for the journal.
 	surveyTells bool
 	replies     []func() // for the end of the turn
@@ -341,6 +343,10 @@ func (e *Engine) configure(c *config.Config) {
 	}
 	e.replace = true
 	e.symmetry.key = "" // another configuration
+	clear(e.fill.use)
+	clear(e.fill.levels)
+	clear(e.surveys)
+	e.releaseUnheld()
 	e.speak()
 	e.watch()
 	e.detect()
@@ -386,7 +392,7 @@ func (e *Engine) fire() {
 			continue
 		}
 		delete(e.due, k)
-		e.changed = true
+		e.changed = e.changed || k.what != "prove" && k.what != "seen"
 		switch l := e.linkNamed(k.key.Link); {
 		case k.what == "prove":
 			e.prove()

@@ -552,3 +552,25 @@ func TestOutageIsTimed(t *testing.T) {
 		}
 	})
 }
+
+// TestOutageThatChangesNothing is not put down to a batch that comes much later.
+func TestOutageThatChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{})
+		defer f.end()
+		bothUp(f)
+		f.applied()
+		f.tell(CarrierChanged{Index: 2})
+		f.applied()
+		f.tell(SessionDown{Key: keyPrimary, Reason: "no carrier"})
+		f.applied()
+		f.tell(SessionUp{Key: keyPrimary, Ends: true})
+		f.tell(SessionDown{Key: keyPrimary, Reason: "again"})
+		time.Sleep(time.Hour)
+		f.tell(CarrierChanged{Index: 2, Carrier: true})
+		f.applied()
+		if strings.Contains(f.journal(), "3600000") {
+			t.Errorf("an outage of an hour:\n%s", f.journal())
+		}
+	})
+}

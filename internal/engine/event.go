@@ -136,6 +136,7 @@ type (
 		Index   int
 		RTT     time.Duration
 		Why     string
+		Unsent  bool // nothing was sent at all
 	}
 
 	// Asymmetric tells that replies took another path than their connections'.

@@ -73,7 +73,7 @@ func (e *Engine) noteLostRoutes(t *family) {
 	}
 	if !gained.Empty() {
 		for _, l := range e.links {
-			if l.path.Loose && gained.Minus(route.NewLinkSet(l.number)) != (route.LinkSet{}) {
+			if e.loose(l.number) && gained.Minus(route.NewLinkSet(l.number)) != (route.LinkSet{}) {
 				lost.Add(l.number)
 			}
 		}
@@ -141,13 +141,13 @@ func (e *Engine) noteLoose(t *family) {
 
 // loose reports whether connections on a link that no rule covers follow what is preferred now.
 func (e *Engine) loose(l route.Link) bool {
-	return slices.ContainsFunc(e.links, func(x *link) bool { return x.number == l && x.path.Loose })
+	return e.cfg.Observe || slices.ContainsFunc(e.links, func(x *link) bool { return x.number == l && x.path.Loose })
 }
 
 // noteLooseLinks has the connections of paths looked at on which they do not stick.
 func (e *Engine) noteLooseLinks(t *family) {
 	for _, l := range e.links {
-		if l.path.Loose && l.Has(t.f) {
+		if e.loose(l.number) && l.Has(t.f) {
 			e.moves[moveKey{l.number, t.f}] = 0
 		}
 	}
@@ -205,7 +205,7 @@ func (e *Engine) judgeFlows(ev FlowsListed) {
 		_, rank, _ := t.table.Lookup(dst)
 		pinned, ruled, now := false, false, t.fib.Lookup(dst, s).Now
 		if i := slices.IndexFunc(rules, func(r *flow.Rule) bool { return r != nil && r.Matches(f) }); i >= 0 {
-			pinned = !e.cfg.Steer[i].Sticky || e.cfg.Steer[i].Hard
+			pinned = !e.cfg.Steer[i].Sticky || e.cfg.Steer[i].Hard || e.loose(ev.Mark.Link)
 			if ruled = e.cfg.Steer[i].Selective(); ruled {
 				now = t.fib.LookupSteered(i, dst, s).Now
 			}
@@ -229,7 +229,7 @@ func (e *Engine) judgeFlows(ev FlowsListed) {
 	if !ev.More {
 		e.surveyed(key)
 	}
-	if len(cut) > 0 {
+	if len(cut) > 0 && !ev.Mark.Counted {
 		e.deps.Flows.Delete(ev.Mark, cut)
 	}
 }

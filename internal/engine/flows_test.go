@@ -162,3 +162,18 @@ func TestLoosePath(t *testing.T) {
 		f.wantFlows("only what the circuit takes now", "delete 4.0.0.1:443")
 	})
 }
+
+// TestLoosePathUnderAStickyRule: packets of a path that is not sticky follow the rule at once, so the connection is cut.
+func TestLoosePathUnderAStickyRule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		loose := strings.Replace(site, "    provider: internet\n", "    provider: internet\n    sticky: none\n", 1)
+		f := start(t, loose+"steer: [{name: backup, from: [10.20.9.0/24], use: [er, isp]}]\n", Adopted{})
+		defer f.end()
+		bothUp(f)
+		f.applied()
+		f.flows = nil
+		x := flow.Flow{Family: route.IPv4, Protocol: 6, Source: netip.MustParseAddrPort("10.20.9.1:1000"), Destination: netip.MustParseAddrPort("4.0.0.1:443"), Link: 3}
+		f.tell(FlowsListed{Mark: flow.Mark{Family: route.IPv4, Link: 3, Value: 3, Mask: 0xff}, Flows: []flow.Flow{x}})
+		f.wantFlows("opened on the ISP while the circuit was dead", "delete 4.0.0.1:443")
+	})
+}

@@ -24,7 +24,7 @@ type lost struct {
 // remembers what goes, so that it can come back.
 func (e *Engine) withhold(l *link, k SessionKey, updates []route.Update) []route.Update {
 	s, t := &l.session[at(k.Family)], e.tables[at(k.Family)]
-	if l.LastGood.For == 0 || !s.complete {
+	if (l.LastGood.For == 0 || !s.complete) && s.held == nil {
 		return updates
 	}
 	out := make([]route.Update, 0, len(updates))
@@ -83,6 +83,11 @@ func (e *Engine) holdLastGood(l *link, k SessionKey) {
 		delete(e.due, dueKey{"held", k})
 		e.note("hold", k.String(), "all that was held is announced again")
 	}
+	if s.sparing && t.table.Counts(l.number).Stale == 0 {
+		s.sparing = false
+		delete(e.due, dueKey{"stale", k})
+		e.note("hold", k.String(), "all that was held is announced again")
+	}
 	if s.held != nil || !l.LastGood.Sudden(t.table.Counts(l.number).Accepted+len(s.lost), len(s.lost)) {
 		return
 	}
@@ -120,4 +125,16 @@ func (e *Engine) release(l *link, k SessionKey) {
 	e.note("hold", k.String(), fmt.Sprintf("%d prefixes are held no longer", len(u.Withdrawn)))
 	s.held = nil
 	e.hearLearned(l)
+}
+
+// releaseUnheld ends what is held where the configuration asks for no hold any more.
+func (e *Engine) releaseUnheld() {
+	for _, l := range e.links {
+		for _, f := range route.Families() {
+			if k := (SessionKey{l.FullName(), f}); l.LastGood.For == 0 && l.session[at(f)].held != nil {
+				delete(e.due, dueKey{"held", k})
+				e.release(l, k)
+			}
+		}
+	}
 }

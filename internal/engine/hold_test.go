@@ -112,3 +112,43 @@ func TestRefreshThatSaysLess(t *testing.T) {
 		}
 	})
 }
+
+// TestReloadEndsAHold takes the key away while routes are held: what the neighbor announces again stays.
+func TestReloadEndsAHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, holding("5m"), Adopted{})
+		defer f.end()
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", ten()...), SessionEndOfRIB{keyPrimary})
+		f.tell(withdraw(keyPrimary, ten()[:8]...))
+		if f.held("er/primary") != 8 {
+			t.Fatalf("%d held", f.held("er/primary"))
+		}
+		if err := f.engine.Reload(f.ctx, load(t, site)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if f.held("er/primary") != 0 || f.using("20.0.0.1/32") != "isp/main" {
+			t.Errorf("no hold is asked for any more: %d held, 20.0.0.1 goes by %s", f.held("er/primary"), f.using("20.0.0.1/32"))
+		}
+		f.tell(announce(keyPrimary, "192.0.2.2", ten()...))
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if f.using("20.0.0.1/32") != "er/primary" {
+			t.Errorf("announced again, and goes by %s", f.using("20.0.0.1/32"))
+		}
+	})
+}
+
+// TestHeldIsNotCountedAgainstTheNeighbor replaces all prefixes by others within the limit.
+func TestHeldIsNotCountedAgainstTheNeighbor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, holding("5m, max-prefixes: 12"), Adopted{})
+		defer f.end()
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", ten()...), SessionEndOfRIB{keyPrimary})
+		f.tell(withdraw(keyPrimary, ten()...))
+		f.tell(announce(keyPrimary, "192.0.2.2", "30.0.0.0/8", "31.0.0.0/8", "32.0.0.0/8"))
+		if len(f.refused) != 0 || f.using("32.0.0.1/32") != "er/primary" {
+			t.Errorf("refused %v, 32.0.0.1 goes by %s", f.refused, f.using("32.0.0.1/32"))
+		}
+	})
+}

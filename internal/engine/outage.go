@@ -47,8 +47,14 @@ func (e *Engine) outagesAnswered(withRoutes bool) {
 	}
 }
 
+// forgetOutages drops those of this turn that changed nothing: no batch answers them.
+func (e *Engine) forgetOutages() {
+	e.outages = slices.DeleteFunc(e.outages, func(o outage) bool { return o.first == 0 })
+}
+
 // applied tells of outages whose answer is in the kernel.
 func (e *Engine) applied(ev Applied) {
+	e.appliedSequence = max(e.appliedSequence, ev.Sequence)
 	for i := range e.outages {
 		o := &e.outages[i]
 		if o.first == 0 || ev.Sequence < o.first {

@@ -121,17 +121,25 @@ func (e *Engine) setProofs() {
 			add(l, x.address, x.kind)
 		}
 	}
+	delete(e.due, dueKey{what: "prove"})
 	if len(e.proofs.order) > 0 {
 		e.at(dueKey{what: "prove"}, provePause)
 	}
 	if _, waits := e.due[dueKey{what: "seen"}]; look && !waits {
 		e.at(dueKey{what: "seen"}, proveRetry)
+	} else if !look {
+		delete(e.due, dueKey{what: "seen"})
 	}
 	e.changed = true
 }
 
 // prove asks for what is due, a few at a time.
 func (e *Engine) prove() {
+	if e.table.rules == nil || e.tableSequence > e.appliedSequence {
+		// The kernel has no table yet that translates what would be sent.
+		e.at(dueKey{what: "prove"}, provePause)
+		return
+	}
 	started := 0
 	next := e.now.Add(time.Hour)
 	for _, s := range e.proofs.order {
@@ -140,6 +148,7 @@ func (e *Engine) prove() {
 		source := e.source(l, f)
 		if !source.IsValid() || !l.usable()[at(f)] || !l.carrier {
 			// What was found no longer holds, and nothing can be found now.
+			e.changed = e.changed || st.Verdict != proof.Unknown
 			st = proof.State{Next: e.now.Add(proveRetry), Waiting: st.Waiting}
 		} else if st.Due(e.now) && started < provedAtOnce {
 			var target proof.Target
@@ -201,6 +210,11 @@ func (e *Engine) proved(ev Proved) {
 		e.proofs.states[ev.Subject] = proof.State{Next: e.now.Add(proveRetry)}
 		return
 	}
+	if ev.Unsent {
+		// That nothing was sent says nothing of the way back.
+		e.proofs.states[ev.Subject] = st.Lost(e.now.Add(proveRetry))
+		return
+	}
 	a := proof.Answer{Target: ev.Target, RTT: ev.RTT, Why: ev.Why}
 	if ev.Index != 0 {
 		a.Link, a.Path = fmt.Sprintf("interface %d", ev.Index), "?"
@@ -256,16 +270,20 @@ func (e *Engine) silence(s proof.Subject) string {
 
 // lookForTargets asks who answers connections, as long as there are few, and now and then.
 func (e *Engine) lookForTargets() {
+	var wanted [2]bool
 	for _, l := range e.links {
 		for _, f := range route.Families() {
+			if l.Has(f) && l.path.Prove != nil && len(l.path.ProveTargets()) == 0 {
+				wanted[at(f)] = true
+			}
 			if l.usable()[at(f)] {
 				e.deps.Flows.Sample(e.flowMark(l.number, f), seenTargets)
 			}
 		}
 	}
 	again := seenRenew
-	for _, list := range e.proofs.seen {
-		if len(list) < seenEnough {
+	for i, list := range e.proofs.seen {
+		if wanted[i] && len(list) < seenEnough {
 			again = seenEvery
 		}
 	}

@@ -41,6 +41,12 @@ func TestProofs(t *testing.T) {
 		f := start(t, strings.Replace(site, "    accept: [all]\n", "    accept: [all]\n"+proving, 1), Adopted{})
 		defer f.end()
 		bothUp(f)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if len(f.proving) != 0 {
+			t.Errorf("asked before the kernel translates: %+v", f.proving)
+		}
+		f.applied()
 		pool, own := "198.51.100.64", "192.0.2.1"
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
@@ -122,6 +128,7 @@ func TestProofTargetsFromTraffic(t *testing.T) {
 		f := start(t, site+"steer: [{name: pin, to: [4.0.0.7/32], use: [isp], otherwise: drop}]\n", Adopted{})
 		defer f.end()
 		bothUp(f)
+		f.applied()
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		if len(f.proving) != 0 || !strings.Contains(f.verdict("er/primary", "198.51.100.64"), "nobody to ask") {

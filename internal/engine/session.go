@@ -95,10 +95,17 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 		return
 	}
 	imp, beyond := l.imports[at(t.f)], 0
-	for _, u := range e.withhold(l, ev.Key, ev.Updates) {
+	updates := e.withhold(l, ev.Key, ev.Updates)
+	// What is held is no longer of the neighbor, and is not counted against it.
+	held := e.heldOf(l, t.f)
+	keep := l.Limit.Keep()
+	if keep > 0 {
+		keep += held
+	}
+	for _, u := range updates {
 		e.taken += len(u.Announced) + len(u.Withdrawn)
 		if u.Family == t.f {
-			beyond += t.table.Apply(l.number, imp, u, l.Limit.Keep())
+			beyond += t.table.Apply(l.number, imp, u, keep)
 		}
 	}
 	e.changed = true
@@ -108,7 +115,7 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 	if s.complete {
 		e.hearLearned(l)
 	}
-	count := t.table.Counts(l.number).Received
+	count := t.table.Counts(l.number).Received - e.heldOf(l, t.f)
 	level := l.Limit.Level(count, beyond)
 	if level <= s.level {
 		return

@@ -48,6 +48,7 @@ func (e *Engine) settle() {
 	}
 	e.notePins()
 	e.submit(mode, true)
+	e.forgetOutages()
 	if e.changed {
 		e.lookAtSymmetry()
 		e.publish()
@@ -116,6 +117,9 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 	e.lost = nil
 	e.sequence++
 	b.Sequence = e.sequence
+	if b.Ruleset != nil {
+		e.tableSequence = e.sequence
+	}
 	e.sent.objects, e.sent.mode, e.sent.ruleset, e.sent.sysctls, e.sent.shapers, e.sent.any = b.Objects, mode, text, b.Sysctls, b.Shapers, true
 	e.outagesAnswered(withRoutes)
 	for k, sequence := range e.moves {

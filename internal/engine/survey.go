@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bothways/internal/flow"
+	"bothways/internal/plan"
 	"bothways/internal/route"
 )
 
@@ -42,6 +43,10 @@ func (e *Engine) surveySoon() {
 
 // survey asks for the connections of every link that has any of its own.
 func (e *Engine) survey() {
+	if e.sent.mode == plan.Hold {
+		e.at(dueKey{what: "survey"}, surveyPause) // what the neighbors have not said yet cannot be judged by
+		return
+	}
 	for _, t := range e.tables {
 		for _, l := range e.links {
 			if !l.Has(t.f) {
@@ -49,7 +54,9 @@ func (e *Engine) survey() {
 			}
 			s := e.surveyOf(moveKey{l.number, t.f})
 			s.tell = s.tell || e.surveyTells
-			e.deps.Flows.List(e.flowMark(l.number, t.f))
+			m := e.flowMark(l.number, t.f)
+			m.Counted = true
+			e.deps.Flows.List(m)
 		}
 	}
 	e.surveyTells = false

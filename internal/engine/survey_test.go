@@ -127,3 +127,29 @@ func TestSurveyFindsWhatIsStranded(t *testing.T) {
 		}
 	})
 }
+
+// TestSurveyOnlyCounts has a survey meet connections that a move would cut: it counts, and nothing is done to them.
+func TestSurveyOnlyCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{})
+		defer f.end()
+		f.applied()
+		f.flows = nil
+		x := flow.Flow{Family: route.IPv4, Protocol: 6, Source: netip.MustParseAddrPort("10.20.1.1:1000"), Destination: netip.MustParseAddrPort("4.0.0.1:443"), Link: 1}
+		f.tell(FlowsListed{Mark: flow.Mark{Family: route.IPv4, Link: 1, Value: 1, Mask: 0xff, Counted: true}, Flows: []flow.Flow{x}})
+		f.wantFlows("the circuit does not reach it (yet), and it was only to be counted")
+	})
+}
+
+// TestNoSurveyWhileHeld: after a restart neighbors that have not said everything cannot be judged by.
+func TestNoSurveyWhileHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{Routes: 5})
+		defer f.end()
+		f.flows = nil
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, SessionEndOfRIB{keyPrimary})
+		time.Sleep(5 * surveyPause)
+		synctest.Wait()
+		f.wantFlows("the other neighbor has not said everything")
+	})
+}

@@ -39,4 +39,6 @@ type Mark struct {
 	Link   route.Link
 	Value  uint32 // in Mask
 	Mask   uint32
+	// Counted: they are only to be counted, and nothing is done to them.
+	Counted bool
 }

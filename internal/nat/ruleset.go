@@ -358,7 +358,7 @@ func translate(e Entry) kstate.Part {
 }
 
 // foreign drops what would leave a link with an address of another path: its source is one that some link gives, and not
-// this one.
+// this one. Where the site only observes, it counts it.
 func (b *builder) foreign(l Link) kstate.NftChain {
 	c := kstate.NftChain{Name: chain("foreign", l)}
 	for _, f := range route.Families() {
@@ -368,8 +368,11 @@ func (b *builder) foreign(l Link) kstate.NftChain {
 		if own := disjoint(b.belongs(l, f), f); len(own) > 0 {
 			c.Rules = append(c.Rules, rule(kstate.MatchAddress{End: kstate.Source, Prefixes: own}, kstate.Verdict{Kind: kstate.Return}).WithComment("%s", l.Name))
 		}
-		c.Rules = append(c.Rules, rule(kstate.MatchAddress{End: kstate.Source, Set: outsideSet(f), Family: f},
-			kstate.Count{Name: GuardForeign}, kstate.Verdict{Kind: kstate.Drop}).WithComment("%s", l.Name))
+		parts := []kstate.Part{kstate.MatchAddress{End: kstate.Source, Set: outsideSet(f), Family: f}, kstate.Count{Name: GuardForeign}}
+		if !b.p.Observe {
+			parts = append(parts, kstate.Verdict{Kind: kstate.Drop})
+		}
+		c.Rules = append(c.Rules, rule(parts...).WithComment("%s", l.Name))
 	}
 	return c
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 
 	"bothways/internal/kstate"
@@ -85,6 +86,30 @@ func TestManyLinks(t *testing.T) {
 					t.Fatalf("chain %s has an anonymous set of %d prefixes", c.Name, len(m.Prefixes))
 				}
 			}
+		}
+	}
+}
+
+// TestObserveDropsNothingForItsPath holds that a site which only observes neither gives packets the mark of their connection nor
+// drops what takes another path.
+func TestObserveDropsNothingForItsPath(t *testing.T) {
+	for _, observe := range []bool{false, true} {
+		p := example()
+		p.Observe = observe
+		dropped, restored := 0, 0
+		for _, c := range Ruleset(p).Chains {
+			for _, r := range c.Rules {
+				text := r.String()
+				if strings.Contains(text, GuardForeign) && strings.HasSuffix(strings.Split(text, " comment")[0], "drop") {
+					dropped++
+				}
+				if strings.Contains(text, "goto restore_1") || strings.Contains(text, "goto reply_1") {
+					restored++
+				}
+			}
+		}
+		if observe != (dropped == 0) || observe != (restored == 0) {
+			t.Errorf("observe %v: %d rules drop foreign addresses, %d restore marks", observe, dropped, restored)
 		}
 	}
 }

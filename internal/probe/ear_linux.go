@@ -138,7 +138,7 @@ func (e *ear) listen(q Proof) (got <-chan reply, done func(), err error) {
 func (e *ear) read() {
 	defer close(e.ended)
 	err := e.raw.Read(func(fd uintptr) bool {
-		for range 256 {
+		for { // until nothing is there: the poller tells only of what comes after that
 			n, oobn, _, from, err := unix.Recvmsg(int(fd), e.buf[:], e.oob[:], unix.MSG_DONTWAIT)
 			if err != nil {
 				break

@@ -29,6 +29,8 @@ type ProofResult struct {
 	Index int
 	RTT   time.Duration
 	Why   string
+	// Unsent: nothing was sent, for the reason Why.
+	Unsent bool
 }
 
 // Bounds of what is under way at once.
@@ -57,7 +59,7 @@ func (p *Prover) Prove(q Proof) {
 	select {
 	case p.queue <- q:
 	default:
-		go p.sink(ProofResult{Proof: q, Why: "too many proofs are under way"})
+		go p.sink(ProofResult{Proof: q, Why: "too many proofs are under way", Unsent: true})
 	}
 }
 
@@ -90,7 +92,7 @@ func (p *Prover) once(ctx context.Context, q Proof) ProofResult {
 	case errors.Is(err, errTimeout), errors.Is(err, os.ErrDeadlineExceeded):
 		r.Why = fmt.Sprintf("no reply in %v", q.Timeout)
 	case err != nil:
-		r.Why = err.Error()
+		r.Why, r.Unsent = err.Error(), true
 	default:
 		r.Index, r.RTT = got.index, got.rtt
 	}
