@@ -69,14 +69,41 @@ func (f *fakes) Pause(k SessionKey, reason string) {
 }
 func (f *fakes) Resume(k SessionKey)    { f.paused = append(f.paused, "resume "+k.String()) }
 func (f *fakes) Refresh(k SessionKey)   { f.paused = append(f.paused, "refresh "+k.String()) }
-func (f *fakes) Flush(m flow.Mark)      { f.flows = append(f.flows, fmt.Sprintf("flush %d", m.Value)) }
+func (f *fakes) Flush(m flow.Mark)      { f.flow("flush %d", m.Value) }
 func (f *fakes) Sample(flow.Mark, int)  {}
-func (f *fakes) Use(m flow.Mark, n int) { f.flows = append(f.flows, fmt.Sprintf("use %d", m.Value)) }
-func (f *fakes) Prove(p ProofParams)    { f.proving = append(f.proving, p) }
-func (f *fakes) List(m flow.Mark)       { f.flows = append(f.flows, fmt.Sprintf("list %d", m.Value)) }
+func (f *fakes) Use(m flow.Mark, n int) { f.flow("use %d", m.Value) }
+func (f *fakes) Prove(p ProofParams) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.proving = append(f.proving, p)
+}
+
+// flow writes down a request about connections.
+func (f *fakes) flow(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.flows = append(f.flows, fmt.Sprintf(format, args...))
+}
+
+// sleep lets time pass, in which timers of the engine may write down what the test has read before, and reads after.
+func (f *fakes) sleep(d time.Duration) {
+	f.order()
+	time.Sleep(d)
+	synctest.Wait()
+	f.order()
+}
+
+// order puts what the test did before what the engine does later, and the other way round.
+func (f *fakes) order() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.flows)
+}
+
+func (f *fakes) List(m flow.Mark) { f.flow("list %d", m.Value) }
 func (f *fakes) Delete(m flow.Mark, flows []flow.Flow) {
 	for _, x := range flows {
-		f.flows = append(f.flows, fmt.Sprintf("delete %s", x.Destination))
+		f.flow("delete %s", x.Destination)
 	}
 }
 func (f *fakes) Detect(d []DetectParams) { f.detected = d }
@@ -322,8 +349,7 @@ func TestRestartDoesNotWaitForEver(t *testing.T) {
 		if f.last().Mode != plan.Adopt {
 			t.Errorf("a link died: mode %s", f.last().Mode)
 		}
-		time.Sleep(adoptTime + time.Second)
-		synctest.Wait()
+		f.sleep(adoptTime + time.Second)
 		if f.last().Mode != plan.Full {
 			t.Errorf("after %s: mode %s", adoptTime, f.last().Mode)
 		}
@@ -348,8 +374,7 @@ func TestGracefulRestartOfANeighbor(t *testing.T) {
 			t.Errorf("5.0.0.0/8 was not announced again, and goes by %s", got)
 		}
 		f.tell(SessionDown{Key: keySecondary, Reason: "lost", Stale: true, StaleUntil: time.Now().Add(time.Minute)})
-		time.Sleep(61 * time.Second)
-		synctest.Wait()
+		f.sleep(61 * time.Second)
 		if got := f.using("5.1.1.1/32"); got != "isp/main" {
 			t.Errorf("stale routes expired, and 5.0.0.0/8 goes by %s", got)
 		}
@@ -501,13 +526,11 @@ func TestRestartWithNeighborsThatSendNoEndOfRIB(t *testing.T) {
 		f.tell(SessionUp{Key: keyPrimary}, SessionUp{Key: keySecondary})
 		time.Sleep(quietTime - time.Millisecond)
 		f.tell(announce(keyPrimary, "192.0.2.2", "4.0.0.0/8"))
-		time.Sleep(quietTime - time.Millisecond)
-		synctest.Wait()
+		f.sleep(quietTime - time.Millisecond)
 		if f.last().Mode != plan.Hold {
 			t.Fatalf("it spoke a moment ago, and the mode is %s", f.last().Mode)
 		}
-		time.Sleep(2 * time.Millisecond)
-		synctest.Wait()
+		f.sleep(2 * time.Millisecond)
 		if f.last().Mode != plan.Full {
 			t.Errorf("all are quiet, and the mode is %s", f.last().Mode)
 		}

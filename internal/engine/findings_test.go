@@ -52,8 +52,7 @@ func TestCapturedGatewayThatFallsSilentIsForgotten(t *testing.T) {
 		f := start(t, site, Adopted{})
 		defer f.end()
 		f.tell(Captured{"er", []netip.Addr{netip.MustParseAddr("4.0.0.7")}})
-		time.Sleep(captureTime + 2*time.Second)
-		synctest.Wait()
+		f.sleep(captureTime + 2*time.Second)
 		if got := f.found(); len(got) != 0 {
 			t.Errorf("nobody speaks any more, and still found: %+v", got)
 		}

@@ -72,8 +72,7 @@ func TestWithdrawnPrefixSweepsItsConnections(t *testing.T) {
 		f.applied()
 		f.flows = nil
 		f.tell(SessionUpdates{keyPrimary, []route.Update{{Family: route.IPv4, Withdrawn: []netip.Prefix{netip.MustParsePrefix("4.0.0.0/8")}}}})
-		time.Sleep(sweepPause + time.Millisecond)
-		synctest.Wait()
+		f.sleep(sweepPause + time.Millisecond)
 		f.wantFlows("after a pause", "list 1")
 	})
 }
@@ -148,8 +147,7 @@ func TestLoosePath(t *testing.T) {
 		f.flows = nil
 		bothUp(f)
 		f.applied()
-		time.Sleep(2 * sweepPause)
-		synctest.Wait()
+		f.sleep(2 * sweepPause)
 		f.applied()
 		if !slices.Contains(f.flows, "list 3") {
 			t.Fatalf("the circuit announces, and connections on the ISP are not looked at: %v", f.flows)

@@ -116,8 +116,7 @@ func TestHandoverWithoutAnEnd(t *testing.T) {
 		f.end()
 		g := start(t, site, Adopted{Routes: 5, Handover: h})
 		g.tell(SessionUp{Key: primary, Taken: true}, announce(primary, "192.0.2.2", "13.64.0.0/16"))
-		time.Sleep(2 * quietTime)
-		synctest.Wait()
+		f.sleep(2 * quietTime)
 		if m := g.engine.Snapshot().Mode; m != plan.Hold {
 			t.Errorf("mode %s after half of what was known", m)
 		}
@@ -127,8 +126,7 @@ func TestHandoverWithoutAnEnd(t *testing.T) {
 		}
 		thaw()
 		g.tell(announce(primary, "192.0.2.2", "13.65.0.0/16"))
-		time.Sleep(quietTime + time.Second)
-		synctest.Wait()
+		f.sleep(quietTime + time.Second)
 		if m := g.engine.Snapshot().Mode; m != plan.Full {
 			t.Errorf("mode %s although all is there", m)
 		}
@@ -137,8 +135,7 @@ func TestHandoverWithoutAnEnd(t *testing.T) {
 		// One that has less to say now is waited for longer.
 		g = start(t, site, Adopted{Routes: 5, Handover: h})
 		g.tell(SessionUp{Key: primary, Taken: true}, announce(primary, "192.0.2.2", "13.64.0.0/16"))
-		time.Sleep(repeatTime + time.Second)
-		synctest.Wait()
+		f.sleep(repeatTime + time.Second)
 		if m := g.engine.Snapshot().Mode; m != plan.Full {
 			t.Errorf("mode %s after %s", m, repeatTime)
 		}

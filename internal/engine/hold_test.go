@@ -64,8 +64,7 @@ func TestSuddenShrinkIsHeld(t *testing.T) {
 		if f.held("er/primary") != 9 || f.using("20.9.0.1/32") != "er/primary" {
 			t.Errorf("%d held, 20.9.0.1 goes by %s", f.held("er/primary"), f.using("20.9.0.1/32"))
 		}
-		time.Sleep(5 * time.Minute)
-		synctest.Wait()
+		f.sleep(5 * time.Minute)
 		if f.using("20.0.0.1/32") != "er/primary" || f.using("20.9.0.1/32") != "isp/main" || f.held("er/primary") != 0 {
 			t.Errorf("the time is over: 20.0.0.1 goes by %s, 20.9.0.1 by %s, %d held", f.using("20.0.0.1/32"), f.using("20.9.0.1/32"), f.held("er/primary"))
 		}
@@ -78,8 +77,7 @@ func TestHeldIsAnnouncedAgain(t *testing.T) {
 		defer f.end()
 		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", ten()...), SessionEndOfRIB{keyPrimary})
 		f.tell(withdraw(keyPrimary, ten()...))
-		time.Sleep(time.Hour)
-		synctest.Wait()
+		f.sleep(time.Hour)
 		if f.held("er/primary") != 10 || f.using("20.0.0.1/32") != "er/primary" {
 			t.Errorf("%d held, goes by %s; want all kept", f.held("er/primary"), f.using("20.0.0.1/32"))
 		}
@@ -105,8 +103,7 @@ func TestRefreshThatSaysLess(t *testing.T) {
 		if f.using("20.9.0.1/32") != "er/primary" || f.held("er/primary") != 7 {
 			t.Errorf("goes by %s, %d held", f.using("20.9.0.1/32"), f.held("er/primary"))
 		}
-		time.Sleep(5*time.Minute + time.Second)
-		synctest.Wait()
+		f.sleep(5*time.Minute + time.Second)
 		if f.using("20.9.0.1/32") != "isp/main" || f.using("20.1.0.1/32") != "er/primary" || f.held("er/primary") != 0 {
 			t.Errorf("the time is over: 20.9.0.1 goes by %s, 20.1.0.1 by %s", f.using("20.9.0.1/32"), f.using("20.1.0.1/32"))
 		}
@@ -131,8 +128,7 @@ func TestReloadEndsAHold(t *testing.T) {
 			t.Errorf("no hold is asked for any more: %d held, 20.0.0.1 goes by %s", f.held("er/primary"), f.using("20.0.0.1/32"))
 		}
 		f.tell(announce(keyPrimary, "192.0.2.2", ten()...))
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
+		f.sleep(10 * time.Minute)
 		if f.using("20.0.0.1/32") != "er/primary" {
 			t.Errorf("announced again, and goes by %s", f.using("20.0.0.1/32"))
 		}

@@ -41,15 +41,13 @@ func TestProofs(t *testing.T) {
 		f := start(t, strings.Replace(site, "    accept: [all]\n", "    accept: [all]\n"+proving, 1), Adopted{})
 		defer f.end()
 		bothUp(f)
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
+		f.sleep(2 * time.Second)
 		if len(f.proving) != 0 {
 			t.Errorf("asked before the kernel translates: %+v", f.proving)
 		}
 		f.applied()
 		pool, own := "198.51.100.64", "192.0.2.1"
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
+		f.sleep(2 * time.Second)
 		targets, tokens := map[string]bool{}, map[uint16]bool{}
 		for _, p := range f.proving {
 			if strings.HasPrefix(p.Link, "er/") {
@@ -80,8 +78,7 @@ func TestProofs(t *testing.T) {
 		// Replies come by the other link of the circuit: the path is the same.
 		next := func(by func(ProofParams) int) {
 			for range 5 {
-				time.Sleep(10 * time.Second)
-				synctest.Wait()
+				f.sleep(10 * time.Second)
 				f.answer(by)
 			}
 		}
@@ -109,8 +106,7 @@ func TestProofs(t *testing.T) {
 		}
 		// A dead link proves nothing.
 		f.tell(CarrierChanged{Index: 2})
-		time.Sleep(20 * time.Second)
-		synctest.Wait()
+		f.sleep(20 * time.Second)
 		if got := f.verdict("er/primary", pool); got != "unknown: the link is down" {
 			t.Error(got)
 		}
@@ -129,8 +125,7 @@ func TestProofTargetsFromTraffic(t *testing.T) {
 		defer f.end()
 		bothUp(f)
 		f.applied()
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
+		f.sleep(5 * time.Second)
 		if len(f.proving) != 0 || !strings.Contains(f.verdict("er/primary", "198.51.100.64"), "nobody to ask") {
 			t.Errorf("asked %+v; %s", f.proving, f.verdict("er/primary", "198.51.100.64"))
 		}
@@ -138,8 +133,7 @@ func TestProofTargetsFromTraffic(t *testing.T) {
 			return flow.Flow{Family: route.IPv4, Protocol: 6, Source: netip.MustParseAddrPort("10.20.1.1:1000"), Destination: netip.MustParseAddrPort(dst), Answered: answered}
 		}
 		f.tell(FlowsSampled{[]flow.Flow{seen("4.0.0.1:443", true), seen("4.0.0.7:443", true), seen("4.0.0.9:443", false), seen("9.9.9.9:25", true)}})
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
+		f.sleep(5 * time.Second)
 		asked := map[string]map[proof.Target]bool{}
 		for _, p := range f.proving {
 			path, _, _ := strings.Cut(p.Link, "/")
@@ -173,8 +167,7 @@ func TestHardFailback(t *testing.T) {
 		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", "4.0.0.0/8", "5.0.0.0/8"), SessionEndOfRIB{keyPrimary})
 		f.applied()
 		f.flows = nil
-		time.Sleep(2 * sweepPause)
-		synctest.Wait()
+		f.sleep(2 * sweepPause)
 		f.applied()
 		if got := strings.Join(f.flows, " "); !strings.Contains(got, "list 3") {
 			t.Fatalf("the circuit announces again, and connections on the ISP are not looked at: %s", got)

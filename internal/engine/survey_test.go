@@ -14,8 +14,7 @@ import (
 
 // surveyed advances to the survey that follows a change, and forgets what was asked until then.
 func (f *fakes) surveyed() {
-	time.Sleep(surveyPause + time.Millisecond)
-	synctest.Wait()
+	f.sleep(surveyPause + time.Millisecond)
 }
 
 func (f *fakes) connections() []string {
@@ -81,8 +80,7 @@ func TestSurveyFindsWhatStaysAfterAFailback(t *testing.T) {
 		}
 		// It is looked at again while there are some, without telling the same again, and said when they have ended.
 		f.flows = nil
-		time.Sleep(surveyEvery)
-		synctest.Wait()
+		f.sleep(surveyEvery)
 		if !slices.Contains(f.flows, "list 3") {
 			t.Errorf("not surveyed again: %v", f.flows)
 		}
@@ -97,8 +95,7 @@ func TestSurveyFindsWhatStaysAfterAFailback(t *testing.T) {
 		time.Sleep(surveyEvery) // one was still to come
 		synctest.Wait()
 		f.flows = nil
-		time.Sleep(2 * surveyEvery)
-		synctest.Wait()
+		f.sleep(2 * surveyEvery)
 		f.wantFlows("nothing is astray")
 	})
 }
@@ -148,8 +145,7 @@ func TestNoSurveyWhileHeld(t *testing.T) {
 		defer f.end()
 		f.flows = nil
 		f.tell(SessionUp{Key: keyPrimary, Ends: true}, SessionEndOfRIB{keyPrimary})
-		time.Sleep(5 * surveyPause)
-		synctest.Wait()
+		f.sleep(5 * surveyPause)
 		f.wantFlows("the other neighbor has not said everything")
 	})
 }
