@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -147,6 +148,61 @@ func TestLimit(t *testing.T) {
 		out, err := inEdge(w, "tc", "qdisc", "show", "dev", "wan1")
 		if err != nil || strings.Contains(out, "9800:") {
 			return fmt.Errorf("our queueing discipline is left (%v): %s", err, out)
+		}
+		return nil
+	})
+}
+
+// TestHardFailback has the circuit come back under two connections that were opened on ISP A: the one of a rule with
+// failback: hard ends, so that it is opened anew on the circuit; the other one stays.
+func TestHardFailback(t *testing.T) {
+	t.Parallel()
+	w := raise(t, nil)
+	edgeWith(t, w, replacing("steer:\n", "steer:\n  - {name: backup, to: [20.60.72.0/22], use: [expressroute, [{isp-a: 3}, isp-b]], failback: hard}\n"))
+	settled(t, w)
+	for _, l := range []string{"expressroute/primary", "expressroute/secondary", "isp-b/main"} {
+		if err := w.Fail(within(t), l, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	via(t, w, "client", "storage", "isp-a")
+	via(t, w, "client", "web-a", "isp-a")
+	hard, err := w.Connect(within(t), "client", address(t, w, "storage", false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hard.Close()
+	soft, err := w.Connect(within(t), "client", address(t, w, "web-a", false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer soft.Close()
+	if err := w.HealAll(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, w)
+	eventually(t, func(context.Context) error {
+		if _, err := hard.Ask(time.Second); err == nil {
+			return errors.New("the connection under the rule goes on by the ISP")
+		}
+		return nil
+	})
+	eventually(t, func(ctx context.Context) error {
+		one, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		if a, err := w.Ask(one, "client", address(t, w, "storage", false)); err != nil || !strings.HasPrefix(a.Via, "circuit/") {
+			return fmt.Errorf("a new one arrives by %q: %w", a.Via, err)
+		}
+		return nil
+	})
+	if a, err := soft.Ask(time.Second); err != nil || a.Via != "isp-a" {
+		t.Errorf("the connection of no rule: by %q, %v", a.Via, err)
+	}
+	// The tier of two ISPs is in the kernel with its weights.
+	eventually(t, func(context.Context) error {
+		out, err := inEdge(w, "ip", "nexthop")
+		if err != nil || !strings.Contains(out, ",3/") {
+			return fmt.Errorf("no group with a weight of 3 (%w):\n%s", err, out)
 		}
 		return nil
 	})
