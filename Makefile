@@ -16,8 +16,9 @@ demo: build
 demo-once: build
 	bin/bothways-lab demo --once
 
+# One package after the other: many keep time with the kernel or with another router's process, beside their own tests already.
 test: build test-packages
-	CGO_ENABLED=0 $(GO) test -timeout 20m ./...
+	CGO_ENABLED=0 $(GO) test -p 1 -timeout 30m ./...
 
 test-packages:
 	@scripts/test-packages
