@@ -403,6 +403,8 @@ func (e *Engine) fire() {
 		case l == nil:
 		case k.what == "learned":
 			e.takeLearned(l)
+		case k.what == "staged":
+			e.take(l, k.key)
 		case k.what == "quiet":
 			e.endOfRIB(k.key)
 		case k.what == "stale":

@@ -94,7 +94,8 @@ func (e *Engine) handover() (*Handover, error) {
 			if s.held != nil || s.sparing {
 				return nil, fmt.Errorf("%s: prefixes are held that its neighbor took back, and would be lost", SessionKey{l.FullName(), f})
 			}
-			received := e.tables[at(f)].table.Counts(l.number).Received
+			n := e.tables[at(f)].table.Counts(l.number)
+			received := n.Received + n.Staged
 			if s.taken && !s.complete {
 				received = max(received, s.expected) // it is still saying everything again
 			}

@@ -50,8 +50,10 @@ func (e *Engine) hearOn(k SessionKey, s *sessionState) {
 		return
 	}
 	quiet := quietTime
-	if l := e.linkNamed(k.Link); s.taken && e.tables[at(k.Family)].table.Counts(l.number).Received < s.expected {
-		quiet = repeatTime
+	if l := e.linkNamed(k.Link); s.taken {
+		if n := e.tables[at(k.Family)].table.Counts(l.number); n.Received+n.Staged < s.expected {
+			quiet = repeatTime
+		}
 	}
 	e.at(dueKey{"quiet", k}, quiet)
 }
@@ -67,6 +69,7 @@ func (e *Engine) sessionDown(ev SessionDown) {
 	delete(e.due, dueKey{"held", ev.Key})
 	delete(e.due, dueKey{"refresh", ev.Key})
 	delete(e.due, dueKey{"quiet", ev.Key})
+	e.unstaged(s, ev.Key)
 	if ev.Stale {
 		if s.stale {
 			// What is stale already has had its time (RFC 4724, section 4.2).
@@ -102,12 +105,17 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 	if keep > 0 {
 		keep += held
 	}
+	say := t.table.Apply
+	if !s.complete {
+		say = t.table.Stage
+	}
 	for _, u := range updates {
 		e.taken += len(u.Announced) + len(u.Withdrawn)
 		if u.Family == t.f {
-			beyond += t.table.Apply(l.number, imp, u, keep)
+			beyond += say(l.number, imp, u, keep)
 		}
 	}
+	e.staged(l, ev.Key)
 	e.changed = true
 	e.holdLastGood(l, ev.Key)
 	e.hearDraining(l, ev.Key, ev.Updates)
@@ -115,7 +123,13 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 	if s.complete {
 		e.hearLearned(l)
 	}
-	count := t.table.Counts(l.number).Received - e.heldOf(l, t.f)
+	n := t.table.Counts(l.number)
+	if n.Staged > 0 && l.Limit.Level(n.Received+n.Staged, beyond) > s.level {
+		// What was said twice counts twice there: the number that matters is known only after this.
+		e.take(l, ev.Key)
+		n = t.table.Counts(l.number)
+	}
+	count := n.Received + n.Staged - e.heldOf(l, t.f)
 	level := l.Limit.Level(count, beyond)
 	if level <= s.level {
 		return
@@ -146,6 +160,7 @@ func (e *Engine) endOfRIB(k SessionKey) {
 		return
 	}
 	s.complete, e.changed = true, true
+	e.take(l, k)
 	delete(e.due, dueKey{"quiet", k})
 	e.surveySoon()
 	e.hearLearned(l)
@@ -181,6 +196,7 @@ func (e *Engine) refresh(ev SessionRefresh) {
 // dropStale ends a stale period, of a restart or of a refresh. A neighbor that said far less than before is given time.
 func (e *Engine) dropStale(l *link, f route.Family, why string) {
 	s, t, key := &l.session[at(f)], e.tables[at(f)], SessionKey{l.FullName(), f}
+	e.take(l, key)
 	if n := t.table.Counts(l.number); s.up && !s.sparing && l.LastGood.Sudden(n.Received, n.Stale) {
 		s.sparing = true
 		delete(e.due, dueKey{"stale", key})

@@ -34,20 +34,21 @@ type link struct {
 
 // sessionState is what the engine knows of a session.
 type sessionState struct {
-	up         bool
-	complete   bool // it has said everything since it came up
-	ends       bool // it says so with an End-of-RIB
-	stale      bool
-	level      policy.LimitLevel
-	refreshing bool
-	draining   bool // by the provider, with a longer path
-	taken      bool // it stood before this daemon; what it said before is to be said again
-	repeating  bool // that has begun
-	absent     bool // it was down before this daemon, and nothing of it was kept
-	expected   int  // how many prefixes the daemon before knew of it
-	sparing    bool // stale routes are held although the neighbor has said everything
-	held       *held
-	lost       map[netip.Prefix]lost // taken back within policy.HoldWindow
+	up          bool
+	complete    bool // it has said everything since it came up
+	ends        bool // it says so with an End-of-RIB
+	stale       bool
+	level       policy.LimitLevel
+	refreshing  bool
+	draining    bool // by the provider, with a longer path
+	taken       bool // it stood before this daemon; what it said before is to be said again
+	repeating   bool // that has begun
+	absent      bool // it was down before this daemon, and nothing of it was kept
+	expected    int  // how many prefixes the daemon before knew of it
+	sparing     bool // stale routes are held although the neighbor has said everything
+	held        *held
+	lost        map[netip.Prefix]lost // taken back within policy.HoldWindow
+	stagedSince time.Time             // the first of what waits for the rest of the table
 }
 
 func at(f route.Family) int { return int(f - route.IPv4) }

@@ -157,10 +157,11 @@ func (e *Engine) viewLink(l *link) LinkView {
 		if !ok {
 			continue
 		}
-		s := l.session[at(f)]
+		s, n := l.session[at(f)], e.tables[at(f)].table.Counts(l.number)
+		n.Received += n.Staged // what waits to be decided was received
 		v.Families = append(v.Families, LinkFamilyView{
 			Family: f, Address: l.Address(f), Neighbor: hop, Track: *l.tracks.Neighbor(f), BFD: *l.tracks.BFD(f), Probes: *l.tracks.Probe(f), HasBFD: l.Link.BFD != nil, Usable: l.tracks.Usable(f) && l.index != 0,
-			Up: s.up, Complete: s.complete, Stale: s.stale, Counts: e.tables[at(f)].table.Counts(l.number), Limit: l.Limit.Max, Held: e.heldOf(l, f),
+			Up: s.up, Complete: s.complete, Stale: s.stale, Counts: n, Limit: l.Limit.Max, Held: e.heldOf(l, f),
 			Astray: e.surveyOf(moveKey{l.number, f}).known,
 		})
 	}

@@ -39,6 +39,15 @@ func loadAll(t *Table, l route.Link, imp *policy.Import, updates []route.Update)
 	t.Commit(func(Change) {})
 }
 
+// stageAll loads a table as the engine does before the End-of-RIB.
+func stageAll(t *Table, l route.Link, imp *policy.Import, updates []route.Update) {
+	for _, u := range updates {
+		t.Stage(l, imp, u, 0)
+	}
+	t.Take(l)
+	t.Commit(func(Change) {})
+}
+
 func openImport() *policy.Import {
 	return policy.NewImport(policy.Params{Accept: policy.Accept{All: true}, NeighborAS: 1, AnyNextHop: true, Own: []netip.Prefix{netip.MustParsePrefix("10.20.0.0/16")}})
 }
@@ -54,6 +63,37 @@ func BenchmarkLoad(b *testing.B) {
 		t := NewTable(route.IPv4)
 		t.SetLink(1, LinkParams{Preference: 100})
 		loadAll(t, 1, imp, updates)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchPrefixes, "ns/route")
+}
+
+// BenchmarkStage is a table that is sorted before it is taken.
+func BenchmarkStage(b *testing.B) {
+	updates := full(benchPrefixes)
+	imp := openImport()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		t := NewTable(route.IPv4)
+		t.SetLink(1, LinkParams{Preference: 100})
+		stageAll(t, 1, imp, updates)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchPrefixes, "ns/route")
+}
+
+// BenchmarkStageSecondPeer is the same from a better peer.
+func BenchmarkStageSecondPeer(b *testing.B) {
+	updates := full(benchPrefixes)
+	imp := openImport()
+	b.ReportAllocs()
+	for range b.N {
+		b.StopTimer()
+		t := NewTable(route.IPv4)
+		t.SetLink(1, LinkParams{Preference: 100})
+		t.SetLink(2, LinkParams{Preference: 150})
+		stageAll(t, 1, imp, updates)
+		b.StartTimer()
+		stageAll(t, 2, imp, updates)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchPrefixes, "ns/route")
 }

@@ -73,17 +73,12 @@ func (x *index) add() uint32 {
 	return x.dests.add()
 }
 
-func (x *index) rank(k key) uint64 {
-	if x.family == route.IPv4 {
-		return k.hi | uint64(k.bits)
-	}
-	return k.hi
-}
+func (x *index) rank(k key) uint64 { return rankOf(x.family, k) }
 
 func (x *index) key(slot uint32) key {
 	r := x.dests.at(slot).rank
 	if x.family == route.IPv4 {
-		return key{hi: r &^ 0xff, bits: uint8(r)}
+		return keyOfRank(r)
 	}
 	l := x.lows.at(slot)
 	return key{r, l.lo, l.bits}
@@ -209,7 +204,7 @@ func (x *index) next(at *position) bool {
 func (x *index) keyAt(at position) key {
 	l := x.leaves[at.leaf]
 	if x.family == route.IPv4 {
-		return key{hi: l.rank[at.i] &^ 0xff, bits: uint8(l.rank[at.i])}
+		return keyOfRank(l.rank[at.i])
 	}
 	return x.key(l.slot[at.i])
 }

@@ -36,6 +36,10 @@ func TestInvariant(t *testing.T) {
 			for range rapid.IntRange(0, 12).Draw(t, "changes") {
 				l := route.Link(rapid.IntRange(1, nLinks).Draw(t, "link"))
 				p := drawPrefix(t)
+				say := table.Apply
+				if rapid.Bool().Draw(t, "staged") {
+					say = table.Stage
+				}
 				switch rapid.IntRange(0, 9).Draw(t, "what") {
 				case 0:
 					table.RemoveLink(l)
@@ -54,13 +58,16 @@ func TestInvariant(t *testing.T) {
 						ref.routes[refKey{route.IPv4.Default(), l}] = nil
 					}
 				case 2, 3, 4:
-					table.Apply(l, open, route.Update{Family: route.IPv4, Withdrawn: []netip.Prefix{p}}, 0)
+					say(l, open, route.Update{Family: route.IPv4, Withdrawn: []netip.Prefix{p}}, 0)
 					delete(ref.routes, refKey{p, l})
 				default:
 					a := rapid.SampledFrom(attrs).Draw(t, "attrs")
-					table.Apply(l, open, route.Update{Family: route.IPv4, Announced: []netip.Prefix{p}, Attrs: a}, 0)
+					say(l, open, route.Update{Family: route.IPv4, Announced: []netip.Prefix{p}, Attrs: a}, 0)
 					ref.routes[refKey{p, l}] = a
 				}
+			}
+			for l := range nLinks {
+				table.Take(route.Link(l + 1))
 			}
 			table.Commit(func(c Change) {
 				if got, want := c.New, stateOf(table, c.Prefix); got != want {

@@ -46,6 +46,20 @@ func (k key) contains(inner key) bool {
 	return k.hi == inner.hi && (k.lo^inner.lo)>>(128-k.bits) == 0
 }
 
+// rankOf is the key's place in the order of prefixes, as dest has it.
+func rankOf(f route.Family, k key) uint64 {
+	if f == route.IPv4 {
+		return k.hi | uint64(k.bits)
+	}
+	return k.hi
+}
+
+// keyOfRank is the IPv4 prefix of a rank.
+func keyOfRank(r uint64) key { return key{hi: r &^ 0xff, bits: uint8(r)} }
+
+// before reports whether k is in front of o in the order of prefixes.
+func (k key) before(o key) bool { return k.hi < o.hi || k.hi == o.hi && k.compareLow(o) < 0 }
+
 // compareLow orders keys whose hi is the same.
 func (k key) compareLow(o key) int {
 	return cmp.Or(cmp.Compare(k.lo, o.lo), cmp.Compare(k.bits, o.bits))

@@ -24,6 +24,13 @@ func (s *slab[T]) add() uint32 {
 	return i
 }
 
+// grow adds n elements.
+func (s *slab[T]) grow(n uint32) {
+	for s.n += n; len(s.chunks)<<slabBits < int(s.n); {
+		s.chunks = append(s.chunks, new([1 << slabBits]T))
+	}
+}
+
 // all walks the elements in the order in which they were added.
 func (s *slab[T]) all() iter.Seq[*T] {
 	return func(yield func(*T) bool) {

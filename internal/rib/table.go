@@ -16,6 +16,7 @@ type Table struct {
 	family   route.Family
 	links    [256]LinkParams
 	counts   [256]Counts
+	stages   [256]*stage
 	rankings *Rankings
 
 	index  index
@@ -52,6 +53,7 @@ type Counts struct {
 	Received int // all that the neighbor announced and did not withdraw
 	Accepted int
 	Stale    int // as of the last MarkStale, less what was refreshed since
+	Staged   int // announcements that wait for Take; what was announced twice counts twice
 	gen      uint8
 }
 
@@ -89,8 +91,9 @@ func (t *Table) SetLink(l route.Link, p LinkParams) {
 }
 
 // Apply takes an update of a link's neighbor, judged by imp. No more than limit routes are kept of the link where limit
-// is above 0; it returns how many announcements were beyond it and not kept.
+// is above 0; it returns how many announcements were beyond it and not kept. What was staged of the link is taken first.
 func (t *Table) Apply(l route.Link, imp *policy.Import, u route.Update, limit int) (beyond int) {
+	t.Take(l)
 	for _, p := range u.Withdrawn {
 		t.withdraw(l, p)
 	}
@@ -108,6 +111,7 @@ func (t *Table) Apply(l route.Link, imp *policy.Import, u route.Update, limit in
 
 // SetStatic adds or removes the static default of a link without BGP.
 func (t *Table) SetStatic(l route.Link, on bool) {
+	t.Take(l)
 	if on {
 		t.put(l, t.family.Default(), nil, policy.Accepted, 0)
 		return
@@ -118,49 +122,59 @@ func (t *Table) SetStatic(l route.Link, on bool) {
 }
 
 func (t *Table) put(l route.Link, p netip.Prefix, a *route.Attrs, reason policy.Reason, limit int) bool {
-	c := &t.counts[l]
 	k := keyOf(p)
 	at, slot, ok := t.index.find(k)
-	if ok {
-		for i := t.index.dests.at(slot).routes; i != 0; {
-			e := t.routes.at(i)
-			i = e.next
-			if e.link != l {
-				continue
-			}
-			if e.gen != c.gen {
-				e.gen = c.gen
-				c.Stale--
-			}
-			if t.sets[e.set].attrs == a && e.reason == reason {
-				return true
-			}
-			c.Accepted += accepted(reason) - accepted(e.reason)
-			if e.reason == policy.Accepted || reason == policy.Accepted {
-				t.mark(slot)
-			}
-			old := e.set
-			e.set, e.reason = t.hold(a), reason
-			t.drop(old)
-			return true
-		}
-	}
-	if limit > 0 && c.Received >= limit {
+	if limit > 0 && t.counts[l].Received >= limit && (!ok || t.routeOf(slot, l) == nil) {
 		return false
 	}
 	if !ok {
 		slot = t.newDest(at, k)
 	}
+	t.set(slot, l, t.hold(a), reason)
+	return true
+}
+
+// routeOf is a link's route for a prefix; nil: it has none.
+func (t *Table) routeOf(slot uint32, l route.Link) *entry {
+	for i := t.index.dests.at(slot).routes; i != 0; {
+		e := t.routes.at(i)
+		if e.link == l {
+			return e
+		}
+		i = e.next
+	}
+	return nil
+}
+
+// set makes a link's route for a prefix one with a set that hold gave.
+func (t *Table) set(slot uint32, l route.Link, set uint32, reason policy.Reason) {
+	c := &t.counts[l]
+	if e := t.routeOf(slot, l); e != nil {
+		if e.gen != c.gen {
+			e.gen = c.gen
+			c.Stale--
+		}
+		old, before := e.set, e.reason
+		e.set, e.reason = set, reason
+		t.drop(old)
+		if old == set && before == reason {
+			return
+		}
+		c.Accepted += accepted(reason) - accepted(before)
+		if before == policy.Accepted || reason == policy.Accepted {
+			t.mark(slot)
+		}
+		return
+	}
 	i := t.newEntry()
 	d := t.index.dests.at(slot)
-	*t.routes.at(i) = entry{next: d.routes, set: t.hold(a), link: l, reason: reason, gen: c.gen}
+	if reason == policy.Accepted || d.routes == 0 {
+		t.mark(slot) // also a new prefix without a usable route has to be placed: it hands its cover's ranking on
+	}
+	*t.routes.at(i) = entry{next: d.routes, set: set, link: l, reason: reason, gen: c.gen}
 	d.routes = i
 	c.Received++
 	c.Accepted += accepted(reason)
-	if reason == policy.Accepted || !ok {
-		t.mark(slot) // also a new prefix without a usable route has to be placed: it hands its cover's ranking on
-	}
-	return true
 }
 
 func (t *Table) withdraw(l route.Link, p netip.Prefix) {
@@ -200,6 +214,7 @@ func (t *Table) remove(slot uint32, gone func(*entry) bool) {
 
 // RemoveLink takes out all routes of a link.
 func (t *Table) RemoveLink(l route.Link) {
+	t.unstage(l)
 	if t.counts[l].Received == 0 {
 		return
 	}
@@ -211,6 +226,7 @@ func (t *Table) RemoveLink(l route.Link) {
 // MarkStale makes all routes of a link stale (RFC 4724, RFC 7313): what is not announced again before Sweep is removed
 // by it. Stale routes go on being used.
 func (t *Table) MarkStale(l route.Link) {
+	t.Take(l)
 	c := &t.counts[l]
 	if c.Stale > 0 {
 		// Two unfinished generations must not meet: bring the older ones to the same age first.
@@ -222,6 +238,7 @@ func (t *Table) MarkStale(l route.Link) {
 
 // Sweep removes the routes of a link that are still stale, and returns how many.
 func (t *Table) Sweep(l route.Link) int {
+	t.Take(l)
 	c := &t.counts[l]
 	n := c.Stale
 	if n == 0 {
@@ -235,6 +252,7 @@ func (t *Table) Sweep(l route.Link) int {
 
 // Rejudge applies changed rules to the routes that a link has.
 func (t *Table) Rejudge(l route.Link, imp *policy.Import) {
+	t.Take(l)
 	for slot := range t.used() {
 		for i := t.index.dests.at(slot).routes; i != 0; {
 			e := t.routes.at(i)
@@ -286,14 +304,18 @@ func (t *Table) used() iter.Seq[uint32] {
 }
 
 func (t *Table) newDest(at position, k key) uint32 {
-	var slot uint32
-	if n := len(t.free); n > 0 {
-		slot = t.free[n-1]
-		t.free = t.free[:n-1]
-	} else {
-		slot = t.index.add()
-	}
+	slot := t.newSlot()
 	t.index.insert(at, k, slot)
+	return slot
+}
+
+func (t *Table) newSlot() uint32 {
+	n := len(t.free)
+	if n == 0 {
+		return t.index.add()
+	}
+	slot := t.free[n-1]
+	t.free = t.free[:n-1]
 	return slot
 }
 

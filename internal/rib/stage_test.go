@@ -1,0 +1,119 @@
+package rib
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"bothways/internal/policy"
+	"bothways/internal/route"
+)
+
+// TestStagedIsAsApplied says the same to two tables, one of which stages it and takes it now and then, in lots that are
+// small and large beside the table.
+func TestStagedIsAsApplied(t *testing.T) {
+	imp := policy.NewImport(policy.Params{Accept: policy.Accept{All: true}, NeighborAS: 1, AnyNextHop: true, Own: []netip.Prefix{netip.MustParsePrefix("64.0.0.0/6")}})
+	for _, f := range route.Families() {
+		t.Run(f.String(), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(3, uint64(f)))
+			applied, staged := NewTable(f), NewTable(f)
+			attrs := make([]*route.Attrs, 5)
+			for i := range attrs {
+				attrs[i] = &route.Attrs{Path: route.SequencePath([]uint32{1, 2, 3, 4, 5}[:i+1]...)}
+			}
+			for l := range route.Link(3) {
+				for _, x := range []*Table{applied, staged} {
+					x.SetLink(l, LinkParams{Preference: 100, Path: int(l)})
+				}
+			}
+			for _, lot := range []int{3000, 10, 2500, 1, 3000, 100, 0, 4000} {
+				for range lot {
+					l := route.Link(random.IntN(3))
+					u := route.Update{Family: f}
+					for range random.IntN(3) {
+						u.Withdrawn = append(u.Withdrawn, someFew(random, f))
+					}
+					if random.IntN(4) > 0 {
+						u.Announced, u.Attrs = []netip.Prefix{someFew(random, f), someFew(random, f)}, attrs[random.IntN(len(attrs))]
+					}
+					applied.Apply(l, imp, u, 0)
+					staged.Stage(l, imp, u, 0)
+					if random.IntN(2000) == 0 {
+						applied.RemoveLink(l)
+						staged.RemoveLink(l)
+					}
+				}
+				applied.Commit(func(Change) {})
+				for l := range route.Link(3) {
+					if lot > 1000 && staged.Counts(l).Staged == 0 {
+						t.Fatalf("link %d: nothing is staged", l)
+					}
+					staged.Take(l)
+				}
+				staged.Commit(func(Change) {})
+				sameTables(t, applied, staged)
+			}
+			for l := range route.Link(3) {
+				staged.RemoveLink(l)
+			}
+			staged.Commit(func(Change) {})
+			if staged.Len() != 0 || len(staged.setOf) != 0 {
+				t.Errorf("%d prefixes and %d attribute sets are left of nothing", staged.Len(), len(staged.setOf))
+			}
+		})
+	}
+}
+
+func sameTables(t *testing.T, want, got *Table) {
+	t.Helper()
+	show := func(x *Table) (all []string) {
+		for p, s := range x.States() {
+			rs := x.Rankings()
+			all = append(all, fmt.Sprint(p, rs.Get(s.Own), rs.Get(s.Cover), rs.Get(s.Ranking), x.Covering(p)))
+			var entries []string
+			for _, e := range x.Entries(p) {
+				entries = append(entries, fmt.Sprint(e))
+			}
+			slices.Sort(entries) // rejected ones come in no order
+			all = append(all, entries...)
+		}
+		for l := range route.Link(3) {
+			all = append(all, fmt.Sprint(x.Counts(l)))
+		}
+		return all
+	}
+	a, b := show(want), show(got)
+	if len(a) != len(b) {
+		t.Fatalf("%d lines, want %d", len(b), len(a))
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			t.Fatalf("found %s, want %s", b[i], a[i])
+		}
+	}
+}
+
+// TestStageKeepsTheLimit: what is said twice counts once, and what is beyond the limit is told at once.
+func TestStageKeepsTheLimit(t *testing.T) {
+	imp := policy.NewImport(policy.Params{Accept: policy.Accept{All: true}, NeighborAS: 1, AnyNextHop: true})
+	table := NewTable(route.IPv4)
+	table.SetLink(1, LinkParams{Preference: 100})
+	a := &route.Attrs{Path: route.SequencePath(1)}
+	say := func(third byte) int {
+		return table.Stage(1, imp, route.Update{Family: route.IPv4, Attrs: a, Announced: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{1, 2, third}), 24)}}, 3)
+	}
+	for i, third := range []byte{1, 1, 1, 1, 2, 2, 3, 3, 1} {
+		if beyond := say(third); beyond != 0 {
+			t.Errorf("announcement %d: %d are beyond the limit", i, beyond)
+		}
+	}
+	if beyond := say(4); beyond != 1 {
+		t.Errorf("a fourth prefix: %d are beyond the limit, want 1", beyond)
+	}
+	table.Take(1)
+	if n := table.Counts(1).Received; n != 3 {
+		t.Errorf("%d routes, want 3", n)
+	}
+}
