@@ -405,6 +405,7 @@ func (e *Engine) fire() {
 			e.takeLearned(l)
 		case k.what == "staged":
 			e.take(l, k.key)
+			e.takeWhole(k.key.Family)
 		case k.what == "quiet":
 			e.endOfRIB(k.key)
 		case k.what == "stale":

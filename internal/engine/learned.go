@@ -80,7 +80,7 @@ func (e *Engine) takeLearned(l *link) {
 			if x.Path != l.Path || !x.speaks(f) || !s.up {
 				continue
 			}
-			if !s.complete || s.refreshing {
+			if e.stages(x, f) || s.refreshing {
 				return
 			}
 			complete = true

@@ -106,7 +106,7 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 		keep += held
 	}
 	say := t.table.Apply
-	if !s.complete {
+	if e.stages(l, t.f) {
 		say = t.table.Stage
 	}
 	for _, u := range updates {
@@ -160,8 +160,9 @@ func (e *Engine) endOfRIB(k SessionKey) {
 		return
 	}
 	s.complete, e.changed = true, true
-	e.take(l, k)
 	delete(e.due, dueKey{"quiet", k})
+	e.staged(l, k)
+	e.takeWhole(k.Family)
 	e.surveySoon()
 	e.hearLearned(l)
 	if s.stale {

@@ -71,6 +71,7 @@ func (m *model) accept(b *plan.Batch) {
 	if b.Replace {
 		m.routes.changeAll(func(p routePair) bool { return p.wantType != 0 }, func(p *routePair) { p.wantType, p.want = 0, 0 })
 	}
+	queued := len(m.routes.four.queue)
 	for i := range b.Routes {
 		c := &b.Routes[i]
 		m.routes.change(c.Route.RouteKey, func(p *routePair) {
@@ -80,6 +81,7 @@ func (m *model) accept(b *plan.Batch) {
 			}
 		})
 	}
+	spread(m.routes.four.queue[queued:])
 }
 
 // lose notes what the kernel does by itself when an interface loses its carrier: nexthops on it go, out of groups too,
