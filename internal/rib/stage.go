@@ -140,53 +140,48 @@ func (t *Table) say(l route.Link, slot uint32, x *said) {
 // sort orders what was said by prefix, and what is about one prefix as it was said: by one digit after the other, from the
 // last on, without those that are the same in all.
 func (s *stage) sort(f route.Family) {
-	digits := 8
-	if f == route.IPv6 {
-		digits = 17
-	}
-	counts := make([][256]uint32, digits)
-	for i := range s.said.n {
-		for d := range counts {
-			counts[d][s.digit(f, i, d)]++
-		}
-	}
 	var to stage
-	for d := range counts {
-		n := &counts[d]
-		if n[s.digit(f, 0, d)] == s.said.n {
-			continue
-		}
-		if to.said.n == 0 {
-			to.said.grow(s.said.n)
-			to.lows.grow(s.lows.n)
-		}
-		at := uint32(0)
-		for i, here := range n {
-			n[i] = at
-			at += here
-		}
+	by := func(value func(i uint32) uint64) {
+		differ := uint64(0)
 		for i := range s.said.n {
-			digit := s.digit(f, i, d)
-			*to.said.at(n[digit]) = *s.said.at(i)
-			if f == route.IPv6 {
-				*to.lows.at(n[digit]) = *s.lows.at(i)
-			}
-			n[digit]++
+			differ |= value(i) ^ value(0)
 		}
-		*s, to = to, *s
+		for shift := 0; shift < 64; shift += 8 {
+			if uint8(differ>>shift) == 0 {
+				continue
+			}
+			if to.said.n == 0 {
+				to.said.grow(s.said.n)
+				to.lows.grow(s.lows.n)
+			}
+			s.deal(&to, func(i uint32) uint8 { return uint8(value(i) >> shift) })
+			*s, to = to, *s
+		}
 	}
+	if f == route.IPv6 {
+		by(func(i uint32) uint64 { return uint64(s.lows.at(i).bits) })
+		by(func(i uint32) uint64 { return s.lows.at(i).lo })
+	}
+	by(func(i uint32) uint64 { return s.said.at(i).rank })
 }
 
-// digit is a byte of what a route is sorted by, 0 being the least.
-func (s *stage) digit(f route.Family, i uint32, d int) uint8 {
-	if f == route.IPv6 {
-		switch {
-		case d == 0:
-			return s.lows.at(i).bits
-		case d <= 8:
-			return uint8(s.lows.at(i).lo >> (8 * (d - 1)))
-		}
-		d -= 9
+// deal puts what was said into to in the order of one digit, and where that is the same in the order that it has.
+func (s *stage) deal(to *stage, digit func(i uint32) uint8) {
+	var places [256]uint32
+	for i := range s.said.n {
+		places[digit(i)]++
 	}
-	return uint8(s.said.at(i).rank >> (8 * d))
+	at := uint32(0)
+	for d, n := range places {
+		places[d] = at
+		at += n
+	}
+	for i := range s.said.n {
+		d := digit(i)
+		*to.said.at(places[d]) = *s.said.at(i)
+		if s.lows.n > 0 {
+			*to.lows.at(places[d]) = *s.lows.at(i)
+		}
+		places[d]++
+	}
 }
