@@ -24,9 +24,11 @@ type bench struct {
 	log    *slog.Logger
 	rounds int
 	routes int
-	daemon string
-	env    []string
-	only   []string // routers by name; empty: all
+	// bfdRounds are those of silent loss with BFD, whose worst case matters more than its median.
+	bfdRounds int
+	daemon    string
+	env       []string
+	only      []string // routers by name; empty: all
 }
 
 // kind makes a router anew for each measurement.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"bothways/bench/router"
@@ -11,28 +12,60 @@ import (
 	"bothways/bench/stream"
 )
 
+// watchBFD is how long packets are watched after they have moved, a hundred times over.
+const watchBFD = 600 * time.Millisecond
+
+// bfdShare is how many times more rounds Bothways has than the others, in which nothing is to be shown.
+const bfdShare = 10
+
 // caseBFD is a wire that is silent of a sudden, found by BFD.
 func caseBFD(b *bench) []section {
 	better, worse := pair(1000)
 	offers := []stream.Offer{{Table: better}, {Table: worse}}
 	var out []section
 	for i, interval := range []time.Duration{300 * time.Millisecond, 50 * time.Millisecond} {
-		r := &stat.Result{Columns: []stat.Column{{Name: "moved after the detection time, ms"}, {Name: "moved after the failure, ms", Ratio: true}, {Name: "packets lost"}}}
-		var all []variant
-		for _, k := range b.kinds("BIRD", "FRR", "Bothways") {
-			all = append(all, variant{k.name, k, router.Setup{Kernel: true, BFD: interval}})
+		r := bfdResult()
+		all := b.bfdVariants(interval, false)
+		for round := range b.bfdRounds {
+			now := all
+			if round >= max(b.bfdRounds/bfdShare, 1) {
+				now = slices.DeleteFunc(slices.Clone(all), func(v variant) bool { return v.kind.name != "Bothways" })
+			}
+			b.alternate(r, 1, now, func(v variant) ([]float64, error) { return b.silent(v, offers, interval, watchBFD) })
 		}
-		b.alternate(r, b.rounds+1, baseFirst(all), func(v variant) ([]float64, error) { return b.silent(v, offers, interval) })
 		text := fmt.Sprintf("%s × 3:", interval)
 		if i == 0 {
-			text = "1,000 routes from each of two neighbors; from one moment on the better one's wire lets nothing pass, but has its carrier. BFD at the neighbors is BIRD's for all. The detection time counts from the arrival of the last BFD packet.\n\n" + text
+			text = fmt.Sprintf("1,000 routes from each of two neighbors; from one moment on the better one's wire lets nothing pass, but has its carrier. BFD at the neighbors is BIRD's for all. The detection time counts from the arrival of the last BFD packet. Bothways %d times, the others a tenth of that.\n\n%s", b.bfdRounds, text)
 		}
 		out = append(out, section{text: text, result: r})
 	}
-	return out
+	r := bfdResult()
+	better, worse = pair(b.routes)
+	b.alternate(r, b.rounds, b.bfdVariants(50*time.Millisecond, true), func(v variant) ([]float64, error) {
+		return b.silent(v, []stream.Offer{{Table: better}, {Table: worse}}, 50*time.Millisecond, watchAtLeast)
+	})
+	return append(out, section{text: fmt.Sprintf("50ms × 3 with %d routes from each:", b.routes), result: r})
 }
 
-func (b *bench) silent(v variant, offers []stream.Offer, interval time.Duration) ([]float64, error) {
+func bfdResult() *stat.Result {
+	return &stat.Result{Columns: []stat.Column{{Name: "moved after the detection time, ms", Ratio: true}, {Name: "over 10 ms", Of: true}, {Name: "moved after the failure, ms"}, {Name: "packets lost"}}}
+}
+
+// bfdVariants are the routers that have BFD; whole adds Bothways with every route in the kernel.
+func (b *bench) bfdVariants(interval time.Duration, whole bool) []variant {
+	var all []variant
+	for _, k := range b.kinds("BIRD", "FRR", "Bothways") {
+		if k.name != "Bothways" || !whole {
+			all = append(all, variant{k.name, k, router.Setup{Kernel: true, BFD: interval}})
+			continue
+		}
+		all = append(all, variant{"Bothways, compressed", k, router.Setup{Kernel: true, BFD: interval}})
+		all = append(all, variant{"Bothways, `compress: false`", k, router.Setup{Kernel: true, Whole: true, BFD: interval}})
+	}
+	return baseFirst(all)
+}
+
+func (b *bench) silent(v variant, offers []stream.Offer, interval, while time.Duration) ([]float64, error) {
 	p, wants, far, err := b.withBFD(v, offers, interval)
 	if err != nil {
 		return nil, err
@@ -44,7 +77,7 @@ func (b *bench) silent(v variant, offers []stream.Offer, interval time.Duration)
 		return nil, err
 	}
 	defer sniffer.Close()
-	at, took, lost, err := p.moved(1, wants, silence)
+	at, took, lost, err := p.moved(1, wants, silence, while)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +85,11 @@ func (b *bench) silent(v variant, offers []stream.Offer, interval time.Duration)
 		return nil, fmt.Errorf("no BFD packet was seen")
 	}
 	detected := time.Unix(0, sniffer.Last()).Add(3 * interval)
-	return []float64{ms(at.Add(took).Sub(detected)), ms(took), float64(lost)}, nil
+	after, late := ms(at.Add(took).Sub(detected)), 0.0
+	if after > 10 {
+		late = 1
+	}
+	return []float64{after, late, ms(took), float64(lost)}, nil
 }
 
 // withBFD is filled with BFD sessions that are up.

@@ -71,14 +71,14 @@ func (p *play) fill(offers []stream.Offer) ([]site.Want, error) {
 }
 
 // moved has the failure happen under a stream of packets, and tells when all of them went to another neighbor, and how
-// many were lost.
-func (p *play) moved(to int, wants []site.Want, fail failure) (at time.Time, took time.Duration, lost int, err error) {
+// many were lost until they had done so for a while.
+func (p *play) moved(to int, wants []site.Want, fail failure, while time.Duration) (at time.Time, took time.Duration, lost int, err error) {
 	st, err := p.Start(p.b.ctx, destinations(wants[:targets]), rate)
 	if err != nil {
 		return at, 0, 0, err
 	}
 	defer st.Stop()
-	time.Sleep(time.Second)
+	time.Sleep(while / 2)
 	at = time.Now()
 	if err := fail(p); err != nil {
 		return at, 0, 0, err
@@ -90,7 +90,7 @@ func (p *play) moved(to int, wants []site.Want, fail failure) (at time.Time, too
 	if _, err := p.Await(elsewhere[:targets], watchAtMost); err != nil {
 		return at, 0, 0, err
 	}
-	time.Sleep(watchAtLeast)
+	time.Sleep(while)
 	st.Stop()
 	took, ok := st.Moved(at, p.Peers[to])
 	if !ok {
@@ -142,7 +142,7 @@ func (b *bench) failed(v variant, o site.Options, offers []stream.Offer, fail fa
 	if err != nil {
 		return nil, err
 	}
-	_, took, lost, err := p.moved(1, wants, fail)
+	_, took, lost, err := p.moved(1, wants, fail, watchAtLeast)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +168,7 @@ func caseCarrier(b *bench) []section {
 			return nil, err
 		}
 		defer p.close()
-		_, took, lost, err := p.moved(1, wants, carrier)
+		_, took, lost, err := p.moved(1, wants, carrier, watchAtLeast)
 		return []float64{float64(lost), ms(took)}, err
 	})
 	second := &stat.Result{Columns: []stat.Column{{Name: "packets lost at both", Ratio: true}, {Name: "second: until all moved, ms"}}}

@@ -42,6 +42,7 @@ func run() error {
 	out := flag.String("o", "", "file to write the results to (default: standard output)")
 	env := flag.String("env", "", "variables for the daemon's environment, separated by spaces")
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds of each measurement")
+	flag.IntVar(&b.bfdRounds, "bfd-rounds", 100, "rounds of silent loss with BFD")
 	flag.IntVar(&b.routes, "routes", 1_000_000, "routes of a generated table")
 	flag.StringVar(&b.daemon, "daemon", "bin/bothways", "the daemon's program")
 	flag.Parse()

@@ -44,6 +44,17 @@ func (s Series) Ratio(base Series) string {
 	return number(s.Median()/base.Median()) + "×"
 }
 
+// of counts the values that are not zero.
+func (s Series) of() string {
+	n := 0
+	for _, v := range s {
+		if v != 0 {
+			n++
+		}
+	}
+	return fmt.Sprintf("%d of %d", n, len(s))
+}
+
 // number writes three significant digits, and never more than two decimals where the value is above one.
 func number(v float64) string {
 	switch a := math.Abs(v); {

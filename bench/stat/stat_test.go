@@ -44,7 +44,7 @@ func TestSeries(t *testing.T) {
 }
 
 func TestMarkdown(t *testing.T) {
-	r := &Result{Columns: []Column{{"load s", true}, {"CPU s", false}}}
+	r := &Result{Columns: []Column{{Name: "load s", Ratio: true}, {Name: "CPU s"}}}
 	r.Add("ours", 1, 2)
 	r.Add("theirs", 3, 1)
 	r.Add("ours", 2, 2)
@@ -60,5 +60,15 @@ absent: not installed.
 `, "\n")
 	if got := r.Markdown(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestOf(t *testing.T) {
+	r := Result{Columns: []Column{{Name: "late", Of: true}}}
+	for _, v := range []float64{0, 1, 0, 1, 0} {
+		r.Add("x", v)
+	}
+	if got, want := r.Markdown(), "| | late |\n|---|---|\n| x | 2 of 5 |\n"; got != want {
+		t.Errorf("found %q, want %q", got, want)
 	}
 }

@@ -10,6 +10,8 @@ type Column struct {
 	Name string // with its unit
 	// Ratio adds a column of multiples of the first row's.
 	Ratio bool
+	// Of counts the rounds in which the value is not zero, "2 of 100".
+	Of bool
 }
 
 // Result is a case's table: one row per router or variant.
@@ -75,6 +77,10 @@ func (r *Result) Markdown() string {
 	for i, name := range r.names {
 		fmt.Fprintf(&b, "| %s |", name)
 		for j, c := range r.Columns {
+			if c.Of {
+				fmt.Fprintf(&b, " %s |", r.rows[name][j].of())
+				continue
+			}
 			fmt.Fprintf(&b, " %s |", r.rows[name][j])
 			if !c.Ratio {
 				continue
