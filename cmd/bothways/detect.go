@@ -44,7 +44,7 @@ func newDetector(log *slog.Logger, tell func(engine.Event)) *detector {
 		case bfd.Up:
 			tell(engine.BFDChanged{Key: sessionKey(e.Name), Up: true, Why: "neighbor is heard"})
 		case bfd.Down:
-			tell(engine.BFDChanged{Key: sessionKey(e.Name), Admin: e.Admin, Why: e.Reason})
+			tell(engine.BFDChanged{Key: sessionKey(e.Name), Admin: e.Admin, Why: e.Reason, Heard: e.Heard})
 		}
 	}
 	return &detector{bfd.NewProcess(log, sink, "/proc/self/exe", bfdChild), log}
@@ -88,7 +88,7 @@ func newProber(log *slog.Logger, tell func(engine.Event)) *prober {
 		p.mu.Unlock()
 		if ok {
 			result.Target = name
-			tell(engine.Probed{Key: engine.SessionKey{Link: r.Link, Family: route.FamilyOf(r.Target.Address)}, Result: result})
+			tell(engine.Probed{Key: engine.SessionKey{Link: r.Link, Family: route.FamilyOf(r.Target.Address)}, Result: result, Sent: r.Sent})
 		}
 	})
 	return p
@@ -121,7 +121,7 @@ type prover struct{ *probe.Prover }
 func newProver(tell func(engine.Event)) prover {
 	return prover{probe.NewProver(func(r probe.ProofResult) {
 		target := proof.Target{Protocol: proof.Protocol(r.Target.Kind), Address: r.Target.Address, Port: r.Target.Port}
-		tell(engine.Proved{Subject: proof.Subject{Link: r.Link, Address: r.Address}, Target: target, Index: r.Index, RTT: r.RTT, Why: r.Why, Unsent: r.Unsent})
+		tell(engine.Proved{Subject: proof.Subject{Link: r.Link, Address: r.Address}, Target: target, Sent: r.Sent, Index: r.Index, RTT: r.RTT, Why: r.Why, Unsent: r.Unsent})
 	})}
 }
 

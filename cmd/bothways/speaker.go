@@ -218,6 +218,8 @@ func (s *speaker) translate(key engine.SessionKey, e session.Event) {
 		s.tell(engine.SessionRefresh{Key: key, Start: true})
 	case session.RefreshEnd:
 		s.tell(engine.SessionRefresh{Key: key})
+	case session.Announced:
+		s.tell(engine.SessionAnnounced{Key: key, At: e.At, Prefixes: e.Prefixes})
 	case session.Diagnostic:
 		s.tell(engine.SessionDiagnostic{Key: key, Text: fmt.Sprintf("%d times %s", e.Count, e.Diagnostic)})
 	}

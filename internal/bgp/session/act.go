@@ -84,7 +84,7 @@ func (l *loop) wentUp(a fsm.Up) {
 func (l *loop) wentDown(a fsm.Down) {
 	now := time.Now()
 	l.up, l.agreed, l.encoder = nil, nil, nil
-	l.rib.sent = nil
+	l.rib.sent, l.telling = nil, 0
 	l.status.Local, l.status.Remote = netip.AddrPort{}, netip.AddrPort{}
 	e := Down{Name: l.cfg.Name, At: now, Reason: a.Reason, Sent: a.Sent, Received: a.Received, Stale: a.Stale}
 	if len(a.Stale) > 0 {

@@ -56,6 +56,7 @@ type outbound struct {
 // written answers an outbound that was not the last.
 type written struct {
 	id   fsm.ConnID
+	at   time.Time
 	rest []byte // not written, because of a halt
 	err  error
 }
@@ -91,7 +92,7 @@ func (c *conn) write(done chan<- written) {
 		}
 		if !o.last {
 			select {
-			case done <- written{c.id, rest, err}:
+			case done <- written{c.id, time.Now(), rest, err}:
 			case <-c.gone:
 			}
 		}

@@ -30,6 +30,7 @@ type loop struct {
 	agreed  *fsm.Negotiated
 	encoder *message.Encoder
 	rib     ribOut
+	telling int // prefixes in what is being written
 
 	queue    []Event // for the Sink
 	toSink   chan Event
@@ -205,6 +206,10 @@ func (l *loop) wrote(ctx context.Context, w written) {
 		return
 	}
 	if w.err == nil {
+		if c == l.up && l.telling > 0 {
+			l.queue = append(l.queue, Announced{l.cfg.Name, w.at, l.telling})
+			l.telling = 0
+		}
 		return
 	}
 	if timedOut(w.err) && c == l.up {
@@ -247,7 +252,7 @@ func (l *loop) flush() {
 	if c := l.up; c != nil && !c.writing && len(c.out) == 0 {
 		before := len(c.out)
 		var errs []error
-		c.out, errs = l.rib.pending(c.out, l.encoder, l.agreed.EnhancedRefresh)
+		c.out, l.telling, errs = l.rib.pending(c.out, l.encoder, l.agreed.EnhancedRefresh)
 		for _, err := range errs {
 			l.log.Error("cannot announce", "error", err)
 		}

@@ -77,14 +77,13 @@ func (r *ribOut) told() int {
 	return n
 }
 
-// pending appends the messages that bring the neighbor up to date, and takes it that they are sent. The errors are of
-// announcements that cannot be sent at all.
-func (r *ribOut) pending(dst []byte, e *message.Encoder, enhanced bool) ([]byte, []error) {
+// pending appends the messages that bring the neighbor up to date, and takes it that they are sent; n counts the prefixes in
+// them. The errors are of announcements that cannot be sent at all.
+func (r *ribOut) pending(dst []byte, e *message.Encoder, enhanced bool) (out []byte, n int, errs []error) {
 	if !r.changed || r.waiting {
-		return dst, nil
+		return dst, 0, nil
 	}
 	r.changed = false
-	var errs []error
 	for _, f := range e.Families {
 		sent, want := r.sent[f], r.want[f]
 		if r.refresh[f] {
@@ -113,7 +112,9 @@ func (r *ribOut) pending(dst []byte, e *message.Encoder, enhanced bool) ([]byte,
 		var err error
 		if dst, err = e.Announce(dst, f, come); err != nil {
 			errs = append(errs, err)
+			come = nil
 		}
+		n += len(gone) + len(come)
 		if r.refresh[f] && enhanced {
 			dst = (&message.RouteRefresh{Family: f, Subtype: message.RefreshEnd}).AppendTo(dst)
 		}
@@ -123,7 +124,7 @@ func (r *ribOut) pending(dst []byte, e *message.Encoder, enhanced bool) ([]byte,
 			delete(r.end, f)
 		}
 	}
-	return dst, errs
+	return dst, n, errs
 }
 
 func sameAnnouncement(a, b route.Announcement) bool {
