@@ -13,6 +13,7 @@ import (
 	bfd "bothways/internal/bfd/session"
 	"bothways/internal/config"
 	"bothways/internal/engine"
+	"bothways/internal/handover"
 	"bothways/internal/probe"
 	"bothways/internal/proof"
 	"bothways/internal/route"
@@ -38,16 +39,30 @@ type detector struct {
 	log *slog.Logger
 }
 
-func newDetector(log *slog.Logger, tell func(engine.Event)) *detector {
+func newDetector(log *slog.Logger, kept *handover.Store, tell func(engine.Event)) *detector {
 	sink := func(e bfd.Event) {
 		switch e := e.(type) {
 		case bfd.Up:
 			tell(engine.BFDChanged{Key: sessionKey(e.Name), Up: true, Why: "neighbor is heard"})
 		case bfd.Down:
-			tell(engine.BFDChanged{Key: sessionKey(e.Name), Admin: e.Admin, Why: e.Reason})
+			tell(engine.BFDChanged{Key: sessionKey(e.Name), Admin: e.Admin, Why: e.Reason, Heard: e.Heard})
 		}
 	}
-	return &detector{bfd.NewProcess(log, sink, "/proc/self/exe", bfdChild), log}
+	p := bfd.NewProcess(log, sink, "/proc/self/exe", bfdChild)
+	if kept.Keeps() {
+		p.KeepWith(func(wire *os.File) {
+			err := error(nil)
+			if wire != nil {
+				err = kept.Put(keptBFD, wire)
+			} else {
+				err = kept.Remove(keptBFD)
+			}
+			if err != nil {
+				log.Warn("the bfd process does not outlive a crash", "error", err)
+			}
+		})
+	}
+	return &detector{p, log}
 }
 
 // sessionKey is the reverse of SessionKey.String.
@@ -88,7 +103,7 @@ func newProber(log *slog.Logger, tell func(engine.Event)) *prober {
 		p.mu.Unlock()
 		if ok {
 			result.Target = name
-			tell(engine.Probed{Key: engine.SessionKey{Link: r.Link, Family: route.FamilyOf(r.Target.Address)}, Result: result})
+			tell(engine.Probed{Key: engine.SessionKey{Link: r.Link, Family: route.FamilyOf(r.Target.Address)}, Result: result, Sent: r.Sent})
 		}
 	})
 	return p
@@ -121,7 +136,7 @@ type prover struct{ *probe.Prover }
 func newProver(tell func(engine.Event)) prover {
 	return prover{probe.NewProver(func(r probe.ProofResult) {
 		target := proof.Target{Protocol: proof.Protocol(r.Target.Kind), Address: r.Target.Address, Port: r.Target.Port}
-		tell(engine.Proved{Subject: proof.Subject{Link: r.Link, Address: r.Address}, Target: target, Index: r.Index, RTT: r.RTT, Why: r.Why, Unsent: r.Unsent})
+		tell(engine.Proved{Subject: proof.Subject{Link: r.Link, Address: r.Address}, Target: target, Sent: r.Sent, Index: r.Index, RTT: r.RTT, Why: r.Why, Unsent: r.Unsent})
 	})}
 }
 

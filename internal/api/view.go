@@ -238,6 +238,9 @@ func (s server) events(*http.Request) (any, error) {
 			}
 			v.Phases[p.Name] = float64(p.After.Microseconds()) / 1000
 		}
+		if j.Lost != nil {
+			v.Lost = &v1.Lost{Probes: j.Lost.Probes, Proofs: j.Lost.Proofs}
+		}
 		out = append(out, v)
 	}
 	return out, nil

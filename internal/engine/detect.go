@@ -99,7 +99,7 @@ func (e *Engine) bfd(ev BFDChanged) {
 		e.changed = true
 		return
 	}
-	e.observe(l, s, track.BFD, ev.Up, ev.Why)
+	e.observe(l, s, track.BFD, ev.Up, ev.Why, ev.Heard)
 }
 
 func (e *Engine) probed(ev Probed) {
@@ -112,6 +112,7 @@ func (e *Engine) probed(ev Probed) {
 		l.answered[at(ev.Key.Family)] = e.now
 	}
 	usable := l.usable()
+	e.noteAsked(l, asked{link: l.FullName(), family: ev.Key.Family, sent: ev.Sent, answered: ev.Result.OK, rtt: ev.Result.RTT})
 	next, changed := p.Observe(e.now, ev.Result)
 	*p = next
 	if !changed {
@@ -122,8 +123,8 @@ func (e *Engine) probed(ev Probed) {
 		word = "down"
 		e.restart.Failed = true
 	}
-	if next.Down && usable != l.usable() {
-		e.startOutage(l, fmt.Sprintf("%s probes down", ev.Key), l.answered[at(ev.Key.Family)])
+	if gone := ceased(usable, l.usable()); next.Down && gone != ([2]bool{}) {
+		e.startOutage(l, gone, fmt.Sprintf("%s probes down", ev.Key), l.answered[at(ev.Key.Family)])
 	}
 	e.note("link", ev.Key.String(), fmt.Sprintf("probes %s: %s", word, next.Why))
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"time"
 
 	"bothways/internal/route"
 )
@@ -12,6 +13,7 @@ func (e *Engine) drain(ev Drain) error {
 	if l == nil {
 		return fmt.Errorf("no link %s: want one of %v", ev.Link, e.linkNames())
 	}
+	usable := l.usable()
 	for _, t := range e.tables {
 		t.drained.Remove(l.number)
 		t.moved.Remove(l.number)
@@ -30,6 +32,9 @@ func (e *Engine) drain(ev Drain) error {
 		text += ", and its connections move along"
 	}
 	e.note("drain", l.FullName(), text)
+	if ev.On && usable != ([2]bool{}) {
+		e.startOutage(l, usable, l.FullName()+" drained", time.Time{})
+	}
 	e.speak()
 	return nil
 }
@@ -55,5 +60,6 @@ func (e *Engine) speak() {
 			all[i].Announce[j].Communities = append(all[i].Announce[j].Communities, route.GracefulShutdown)
 		}
 	}
+	e.noteSpeaks(all)
 	e.deps.Speaker.Configure(all)
 }

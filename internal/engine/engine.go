@@ -50,6 +50,7 @@ type Engine struct {
 	told       map[nat.Crossing]time.Time    // when the journal last spoke of replies by another path
 	pins       map[netip.Prefix][]route.Link // what each pin used at the last look
 	outages    []outage
+	announce   map[SessionKey][]route.Announcement // what the speaker was told last
 	proofs     proofs
 	symmetry   symmetry
 	fill       fill
@@ -254,6 +255,8 @@ func (e *Engine) handle(ev Event) {
 		e.heardEnd(ev.Key)
 	case SessionRefresh:
 		e.refresh(ev)
+	case SessionAnnounced:
+		e.sessionAnnounced(ev)
 	case SessionDiagnostic:
 		e.note("update", ev.Key.String(), ev.Text)
 	case Interfaces:
@@ -398,6 +401,8 @@ func (e *Engine) fire() {
 			e.prove()
 		case k.what == "seen":
 			e.lookForTargets()
+		case k.what == "lost":
+			e.tellLost()
 		case k.what == "survey":
 			e.survey()
 		case l == nil:

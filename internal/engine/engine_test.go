@@ -17,7 +17,6 @@ import (
 	"bothways/internal/kstate"
 	"bothways/internal/plan"
 	"bothways/internal/route"
-	"bothways/internal/track"
 )
 
 const site = `site: s
@@ -533,67 +532,6 @@ func TestRestartWithNeighborsThatSendNoEndOfRIB(t *testing.T) {
 		f.sleep(2 * time.Millisecond)
 		if f.last().Mode != plan.Full {
 			t.Errorf("all are quiet, and the mode is %s", f.last().Mode)
-		}
-	})
-}
-
-// TestOutageIsTimed has each phase of a failover told: the last sign of life, groups, routes, connections.
-func TestOutageIsTimed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		probed := strings.Replace(site, "    accept: [all]\n", "    accept: [all]\n    track: {probes: [{icmp: 4.0.0.1}], every: 100ms, down-after: 3, up-after: 1, up-delay: 0s}\n", 1)
-		f := start(t, probed, Adopted{})
-		defer f.end()
-		bothUp(f)
-		result := func(ok bool) Probed {
-			return Probed{Key: keyPrimary, Result: track.ProbeResult{Target: "icmp 4.0.0.1", OK: ok, Why: "no answer"}}
-		}
-		f.tell(result(true))
-		f.applied()
-		for range 3 {
-			time.Sleep(100 * time.Millisecond)
-			f.tell(result(false))
-		}
-		seen := time.Now()
-		f.mu.Lock()
-		batches := slices.Clone(f.batches)
-		f.mu.Unlock()
-		f.tell(Applied{Sequence: batches[len(batches)-1].Sequence, At: seen.Add(2 * time.Millisecond)})
-		f.tell(FlowsCut{flow.Mark{Family: route.IPv4, Link: 1}, 7, seen.Add(3500 * time.Microsecond)})
-		for _, want := range []string{
-			"failover er/primary probes down: kernel written 2.0 ms after it was seen",
-			"; the last sign of life was 300.0 ms before",
-			"flows er/primary: 7 connections cut: their addresses do not exist on the ways that they would go now, 3.5 ms after er/primary probes down was seen",
-		} {
-			if !strings.Contains(f.journal(), want) {
-				t.Errorf("no %q in\n%s", want, f.journal())
-			}
-		}
-		for _, j := range f.engine.Snapshot().Journal {
-			if j.Kind == "failover" && (len(j.Phases) < 2 || j.Phases[0] != Phase{"detected", 300 * time.Millisecond}) {
-				t.Errorf("phases %+v", j.Phases)
-			}
-		}
-	})
-}
-
-// TestOutageThatChangesNothing is not put down to a batch that comes much later.
-func TestOutageThatChangesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := start(t, site, Adopted{})
-		defer f.end()
-		bothUp(f)
-		f.applied()
-		f.tell(CarrierChanged{Index: 2})
-		f.applied()
-		f.tell(SessionDown{Key: keyPrimary, Reason: "no carrier"})
-		f.applied()
-		f.tell(SessionUp{Key: keyPrimary, Ends: true})
-		f.tell(SessionDown{Key: keyPrimary, Reason: "again"})
-		time.Sleep(time.Hour)
-		f.tell(CarrierChanged{Index: 2, Carrier: true})
-		f.applied()
-		if strings.Contains(f.journal(), "3600000") {
-			t.Errorf("an outage of an hour:\n%s", f.journal())
 		}
 	})
 }

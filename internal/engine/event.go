@@ -90,16 +90,25 @@ type (
 		State   kstate.NeighborState
 	}
 
+	// SessionAnnounced tells that announcements, and prefixes taken back, were written to the session's socket.
+	SessionAnnounced struct {
+		Key      SessionKey
+		At       time.Time
+		Prefixes int
+	}
+
 	// BFDChanged is a verdict about the neighbor. Admin: an operator ended the session, which says nothing of the link.
 	BFDChanged struct {
 		Key       SessionKey
 		Up, Admin bool
 		Why       string
+		Heard     time.Time // where it is not up: when the neighbor's last packet arrived; zero: never
 	}
-	// Probed is a result of a probe.
+	// Probed is a result of a probe that was sent at Sent.
 	Probed struct {
 		Key    SessionKey
 		Result track.ProbeResult
+		Sent   time.Time
 	}
 
 	// Captured tells whom IKE is spoken with by a circuit.
@@ -133,6 +142,7 @@ type (
 	Proved struct {
 		Subject proof.Subject
 		Target  proof.Target
+		Sent    time.Time
 		Index   int
 		RTT     time.Duration
 		Why     string
@@ -204,6 +214,7 @@ func (SessionUpdates) event()    {}
 func (SessionEndOfRIB) event()   {}
 func (SessionRefresh) event()    {}
 func (SessionDiagnostic) event() {}
+func (SessionAnnounced) event()  {}
 func (Interfaces) event()        {}
 func (CarrierChanged) event()    {}
 func (NeighborSeen) event()      {}

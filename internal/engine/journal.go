@@ -2,20 +2,23 @@ package engine
 
 import (
 	"time"
+
+	"bothways/internal/track"
 )
 
 // JournalEntry is an event that operators see.
 type JournalEntry struct {
 	At      time.Time
-	Kind    string // session, link, failover, flows, connections, vpn, pin, limit, restart, reload, update, repaired, refused
+	Kind    string // session, link, failover, flows, announcements, lost, connections, vpn, pin, limit, restart, reload, update, repaired, refused
 	Subject string
 	Text    string
-	Phases  []Phase // of a failover
+	Phases  []Phase     // of a failover
+	Lost    *track.Lost `json:",omitempty"` // probes and proofs
 }
 
 // Phase is how long after a failure was seen something was done; detected: how long before it there was a sign of life.
 type Phase struct {
-	Name  string // detected, kernel, routes, connections
+	Name  string // detected, decided, kernel, routes, connections, announcements, answered
 	After time.Duration
 }
 

@@ -128,7 +128,7 @@ func (e *Engine) carrier(ev CarrierChanged) {
 func (e *Engine) observeCarrier(l *link, carrier bool, why string) {
 	was := l.carrier
 	l.carrier = carrier
-	e.observe(l, &l.tracks.Carrier, track.Carrier, carrier, why)
+	e.observe(l, &l.tracks.Carrier, track.Carrier, carrier, why, time.Time{})
 	for _, f := range route.Families() {
 		switch {
 		case was == carrier || !l.speaks(f):
@@ -155,15 +155,16 @@ func (e *Engine) neighbor(ev NeighborSeen) {
 			}
 			switch ev.State {
 			case kstate.NeighborReachable:
-				e.observe(l, l.tracks.Neighbor(f), track.Neighbor, true, fmt.Sprintf("%s answers", hop))
+				e.observe(l, l.tracks.Neighbor(f), track.Neighbor, true, fmt.Sprintf("%s answers", hop), time.Time{})
 			case kstate.NeighborFailed:
-				e.observe(l, l.tracks.Neighbor(f), track.Neighbor, false, fmt.Sprintf("%s does not answer", hop))
+				e.observe(l, l.tracks.Neighbor(f), track.Neighbor, false, fmt.Sprintf("%s does not answer", hop), time.Time{})
 			}
 		}
 	}
 }
 
-func (e *Engine) observe(l *link, s *track.State, kind track.Kind, good bool, why string) {
+// observe takes evidence about a link; heard is when there was the last sign of life, where that is known.
+func (e *Engine) observe(l *link, s *track.State, kind track.Kind, good bool, why string, heard time.Time) {
 	was, usable := *s, l.usable()
 	next, changed := s.Observe(e.now, good, why, track.Immediate())
 	*s = next
@@ -179,11 +180,19 @@ func (e *Engine) observe(l *link, s *track.State, kind track.Kind, good bool, wh
 		if was.Seen || kind == track.Neighbor {
 			e.restart.Failed = true
 		}
-		if was.Seen && usable != l.usable() {
-			e.startOutage(l, fmt.Sprintf("%s %s down", l.FullName(), kind), time.Time{})
+		if gone := ceased(usable, l.usable()); was.Seen && gone != ([2]bool{}) {
+			e.startOutage(l, gone, fmt.Sprintf("%s %s down", l.FullName(), kind), heard)
 		}
 	}
 	e.note("link", l.FullName(), fmt.Sprintf("%s %s: %s", kind, word, why))
+}
+
+// ceased says in which families a link is no longer usable.
+func ceased(before, now [2]bool) (gone [2]bool) {
+	for i := range gone {
+		gone[i] = before[i] && !now[i]
+	}
+	return gone
 }
 
 // statics gives links without BGP their default where they know a gateway.

@@ -9,15 +9,18 @@ import (
 	"bothways/internal/route"
 )
 
-// outage is a failure whose way through the phases is timed.
+// outage is a failure whose way through the phases is timed. What is told of it is a function of what was noted.
 type outage struct {
 	link     string
 	what     string
 	evidence time.Time // of the last sign of life; zero: not known
 	seen     time.Time
-	first    uint64 // sequence of the first batch that answers it: the groups
-	last     uint64 // and of the one behind it: the routes
+	decided  time.Time // when the first batch was handed over
+	first    uint64    // sequence of the first batch that answers it: the groups
+	last     uint64    // and of the one behind it: the routes
 	written  time.Time
+	speaks   speaks
+	lost     unanswered
 }
 
 // Bounds of what is timed.
@@ -27,19 +30,23 @@ const (
 	outageKept = 30 * time.Second
 )
 
-func (e *Engine) startOutage(l *link, what string, evidence time.Time) {
+// startOutage begins one of a link in some families.
+func (e *Engine) startOutage(l *link, families [2]bool, what string, evidence time.Time) {
 	e.outages = slices.DeleteFunc(e.outages, func(o outage) bool { return e.now.Sub(o.seen) > outageKept })
 	if len(e.outages) < maxOutages {
-		e.outages = append(e.outages, outage{link: l.FullName(), what: what, evidence: evidence, seen: e.now})
+		o := outage{link: l.FullName(), what: what, evidence: evidence, seen: e.now}
+		o.lost.begin(families, l.streams)
+		e.outages = append(e.outages, o)
 	}
 }
 
-// outagesAnswered notes which batches answer the outages of this turn.
+// outagesAnswered notes which batches answer the outages of this turn. The clock is read again: what the turn took is what
+// is measured.
 func (e *Engine) outagesAnswered(withRoutes bool) {
 	for i := range e.outages {
 		o := &e.outages[i]
 		if o.first == 0 {
-			o.first = e.sequence
+			o.first, o.decided = e.sequence, time.Now()
 		}
 		if o.last == 0 && withRoutes {
 			o.last = e.sequence
@@ -67,23 +74,34 @@ func (e *Engine) applied(ev Applied) {
 		if last := max(o.last, o.first); ev.Sequence < last || o.last == outageTold {
 			continue
 		}
-		phases := []Phase{{"kernel", o.written.Sub(o.seen)}}
-		text := fmt.Sprintf("kernel written %s after it was seen", milliseconds(o.written.Sub(o.seen)))
-		if o.last > o.first {
-			phases = append(phases, Phase{"routes", ev.At.Sub(o.seen)})
-			text += fmt.Sprintf(", routes after %s", milliseconds(ev.At.Sub(o.seen)))
-		}
-		if !o.evidence.IsZero() {
-			phases = append([]Phase{{"detected", o.seen.Sub(o.evidence)}}, phases...)
-			text += fmt.Sprintf("; the last sign of life was %s before", milliseconds(o.seen.Sub(o.evidence)))
-		}
+		e.noteEntry(o.failover(ev.At))
 		o.last = outageTold
-		e.noteEntry(JournalEntry{At: ev.At, Kind: "failover", Subject: o.what, Text: text, Phases: phases})
 	}
 }
 
 // outageTold stands for a batch that will never come: the outage is told.
 const outageTold = ^uint64(0)
+
+// failover tells of the phases up to the kernel's, which has everything since at.
+func (o *outage) failover(at time.Time) JournalEntry {
+	var phases []Phase
+	sign := ""
+	if !o.evidence.IsZero() {
+		// The evidence may be by another process's clock.
+		detected := max(0, o.seen.Sub(o.evidence))
+		phases = append(phases, Phase{"detected", detected})
+		sign = fmt.Sprintf("; the last sign of life was %s before", milliseconds(detected))
+	}
+	decided, kernel := o.decided.Sub(o.seen), o.written.Sub(o.seen)
+	phases = append(phases, Phase{"decided", decided}, Phase{"kernel", kernel})
+	text := fmt.Sprintf("kernel written %s after it was seen, decided after %s", milliseconds(kernel), milliseconds(decided))
+	if o.last > o.first {
+		routes := at.Sub(o.seen)
+		phases = append(phases, Phase{"routes", routes})
+		text += fmt.Sprintf(", routes after %s", milliseconds(routes))
+	}
+	return JournalEntry{At: at, Kind: "failover", Subject: o.what, Text: text + sign, Phases: phases}
+}
 
 // flowsCut tells of connections that were cut, and how long after the outage that they were cut for.
 func (e *Engine) flowsCut(ev FlowsCut) {

@@ -12,6 +12,7 @@ import (
 	"bothways/internal/nat"
 	"bothways/internal/proof"
 	"bothways/internal/route"
+	"bothways/internal/track"
 )
 
 // Bounds of what proofs cost.
@@ -203,6 +204,9 @@ func (e *Engine) proved(ev Proved) {
 		return
 	}
 	l := e.linkNamed(ev.Subject.Link)
+	if !ev.Unsent {
+		e.noteAsked(l, asked{l.FullName(), route.FamilyOf(ev.Subject.Address), track.ProofAsked, ev.Sent, ev.Index != 0, ev.RTT})
+	}
 	e.at(dueKey{what: "prove"}, provePause)
 	e.changed = true
 	f := route.FamilyOf(ev.Subject.Address)

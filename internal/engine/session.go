@@ -65,6 +65,7 @@ func (e *Engine) sessionDown(ev SessionDown) {
 	}
 	s.up, s.complete, s.refreshing, s.draining, s.sparing, s.level = false, false, false, false, false, policy.LimitFine
 	s.taken, s.repeating = false, false
+	e.sessionSilent(ev.Key)
 	s.held, s.lost = nil, nil
 	delete(e.due, dueKey{"held", ev.Key})
 	delete(e.due, dueKey{"refresh", ev.Key})
@@ -87,7 +88,9 @@ func (e *Engine) sessionDown(ev SessionDown) {
 		return // the link has no session any more by its configuration, and may have a default of its own
 	}
 	e.note("session", ev.Key.String(), "down: "+ev.Reason)
-	e.startOutage(l, ev.Key.String()+" session down", time.Time{})
+	var gone [2]bool
+	gone[at(t.f)] = true
+	e.startOutage(l, gone, ev.Key.String()+" session down", time.Time{})
 	// First the groups, by naming the link dead to the rankings; its routes are taken out behind that.
 	t.down.Add(l.number)
 }

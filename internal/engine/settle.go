@@ -138,7 +138,7 @@ func equalShapers(a, b []kstate.Shaper) bool {
 }
 
 func equalObjects(a, b plan.Objects) bool {
-	return slices.EqualFunc(a.Nexthops, b.Nexthops, kstate.Nexthop.Equal) && slices.Equal(a.Rules, b.Rules)
+	return slices.EqualFunc(a.Nexthops, b.Nexthops, kstate.Nexthop.Equal) && slices.Equal(a.Rules, b.Rules) && slices.Equal(a.First, b.First)
 }
 
 // objects is the small state that the kernel shall hold.
@@ -158,6 +158,7 @@ func (e *Engine) objects() plan.Objects {
 		}
 		o.Nexthops = append(o.Nexthops, t.inside...)
 		o.Nexthops = append(o.Nexthops, t.fib.Groups(s)...)
+		o.First = append(o.First, t.fib.First()...)
 		o.Rules = append(o.Rules, fib.Rules(t.f, numbers, replyLinks(e.links), e.probedLinks(), selective(e.cfg), e.cfg.Mark, s)...)
 	}
 	return o

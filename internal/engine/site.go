@@ -30,6 +30,7 @@ type link struct {
 	session [2]sessionState
 	// answered is when a probe was answered last, by family.
 	answered [2]time.Time
+	streams  [2]track.Stream
 }
 
 // sessionState is what the engine knows of a session.
@@ -142,7 +143,8 @@ func build(c *config.Config, numbers map[string]route.Link, before []*link) []*l
 			l := &link{Link: cl, number: numbers[cl.Interface], path: p, order: i}
 			for _, old := range before {
 				if old.FullName() == l.FullName() && old.Interface == l.Interface {
-					l.index, l.carrier, l.gateway, l.tracks, l.session, l.answered = old.index, old.carrier, old.gateway, old.tracks, old.session, old.answered
+					l.index, l.carrier, l.gateway, l.tracks, l.session = old.index, old.carrier, old.gateway, old.tracks, old.session
+					l.answered, l.streams = old.answered, old.streams
 				}
 			}
 			for _, f := range route.Families() {

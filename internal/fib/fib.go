@@ -300,10 +300,17 @@ func (f *FIB) tiers(v *view, p netip.Prefix, s State, put putRoute) {
 	_, rank, _ := f.table.Lookup(p)
 	rank = f.steered(f.rule(v, p), rank)
 	r := rs.Get(rank)
-	if len(f.groups.members(rank, s)) > 0 {
+	now := f.groups.members(rank, s)
+	if len(now) > 0 {
 		put(v.table, p, kstate.MetricRanking, kstate.Unicast, 0, rank)
 	}
 	for i, tier := range fallbacks(r, s) {
+		if slices.Equal(tier, now) {
+			// The ranking's own group has the same links, and dies with them. The kernel takes the dead groups of a lost
+			// device one after the other, and walks its whole table for each: until a copy's turn comes, lookups that the
+			// other gave up would find it, and end at the dead device.
+			continue
+		}
 		put(v.table, p, kstate.MetricTier+uint32(i), kstate.Unicast, 0, rs.Intern(rib.Ranking{Tiers: [][]route.Link{tier}, Weights: r.Weights}))
 	}
 	if r.Drop {
@@ -342,6 +349,28 @@ func sortedKeys(m map[kstate.RouteKey]smallRoute) []kstate.RouteKey {
 func (f *FIB) Groups(s State) []kstate.Nexthop {
 	out := f.groups.objects(s)
 	slices.SortFunc(out, func(a, b kstate.Nexthop) int { return cmp.Compare(a.ID, b.ID) })
+	return out
+}
+
+// First are the groups that should be the first to go when a device loses its carrier: those of single links, which the
+// links' own tables lead to, since connections that stay look there first; then the one with most routes, whose deletion takes
+// longer than all others. IPv6 has no such order: the kernel takes its routes out one by one, and does not walk.
+func (f *FIB) First() []kstate.NexthopID {
+	if f.family == route.IPv6 {
+		return nil
+	}
+	var out []kstate.NexthopID
+	for _, rank := range f.single {
+		if g := f.groups.byRank[rank]; g != nil {
+			out = append(out, g.id)
+		}
+	}
+	slices.Sort(out)
+	for _, u := range f.InUse() {
+		if !slices.Contains(out, u.ID) {
+			return append(out, u.ID)
+		}
+	}
 	return out
 }
 

@@ -127,7 +127,6 @@ func TestMainTable(t *testing.T) {
 	s.settle()
 	expect(t, "start", s.main(),
 		"0.0.0.0/0 table 9800 metric 100 via [[3] [4]]",
-		"0.0.0.0/0 table 9800 metric 101 via [[3]]",
 		"0.0.0.0/0 table 9800 metric 102 via [[4]]",
 		"198.51.100.64/28 table 9800 metric 4294967294 blackhole",
 		"4.0.0.0/8 table 9800 metric 100 via [[1 2] [3] [4]]",
@@ -143,13 +142,34 @@ func TestMainTable(t *testing.T) {
 	}
 	expect(t, "isp-a withdraws its default", s.main(),
 		"0.0.0.0/0 table 9800 metric 100 via [[4]]",
-		"0.0.0.0/0 table 9800 metric 101 via [[4]]",
 		"198.51.100.64/28 table 9800 metric 4294967294 blackhole",
 		"4.0.0.0/8 table 9800 metric 100 via [[1 2] [4]]",
 		"4.1.0.0/16 table 9800 metric 100 via [[1] [2] [4]]",
 		"9.0.0.0/8 table 9800 metric 100 via [[3] [4]]",
 	)
 	expect(t, "nothing new", s.settle())
+}
+
+// TestFirst has the groups of single links go before the one with most routes, and no other in an order.
+func TestFirst(t *testing.T) {
+	s := newSite(t, Params{})
+	s.announce(ispA, 1, "0.0.0.0/0", "9.0.0.0/8", "11.0.0.0/8")
+	s.table.SetStatic(ispB, true)
+	s.announce(primary, 1, "4.0.0.0/8")
+	s.settle()
+	uses := map[kstate.NexthopID]RankingUse{}
+	for _, u := range s.fib.InUse() {
+		uses[u.ID] = u
+	}
+	var got []string
+	for i, id := range s.fib.First() {
+		text := fmt.Sprint(uses[id].Ranking.Tiers)
+		if i < 3 && len(uses[id].Ranking.Tiers) == 1 {
+			text = "single"
+		}
+		got = append(got, text)
+	}
+	expect(t, "order", got, "single", "single", "single", "[[3] [4]]")
 }
 
 func TestTablesOfLinks(t *testing.T) {
@@ -190,14 +210,12 @@ func TestPin(t *testing.T) {
 	expect(t, "the circuit announces the very address", pinned(),
 		"4.1.0.7/32 table 9800 metric 100 via [[3] [4]]",
 		"4.1.0.7/32 table 9800 metric 1000 blackhole",
-		"4.1.0.7/32 table 9800 metric 101 via [[3]]",
 		"4.1.0.7/32 table 9800 metric 102 via [[4]]")
 	s.state.Dead = route.NewLinkSet(ispA)
 	s.settle()
 	expect(t, "isp-a dead", pinned(),
 		"4.1.0.7/32 table 9800 metric 100 via [[3] [4]]",
-		"4.1.0.7/32 table 9800 metric 1000 blackhole",
-		"4.1.0.7/32 table 9800 metric 101 via [[4]]")
+		"4.1.0.7/32 table 9800 metric 1000 blackhole")
 	s.state.Dead = route.NewLinkSet(ispA, ispB)
 	s.settle()
 	expect(t, "both dead", pinned(), "4.1.0.7/32 table 9800 metric 1000 blackhole")

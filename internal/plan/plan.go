@@ -11,6 +11,8 @@ import (
 type Objects struct {
 	Nexthops []kstate.Nexthop
 	Rules    []kstate.Rule
+	// First are the groups that should be the first to go with a device, in this order; see Again. The kernel has no such list.
+	First []kstate.NexthopID
 }
 
 // Steps are the changes from one state to another: Before comes ahead of the routes, After behind them.

@@ -26,6 +26,7 @@ type Proof struct {
 // ProofResult is what came of it. Index is the interface that the reply came by; 0: none came, for the reason Why.
 type ProofResult struct {
 	Proof
+	Sent  time.Time
 	Index int
 	RTT   time.Duration
 	Why   string
@@ -86,7 +87,7 @@ func (p *Prover) Run(ctx context.Context) error {
 }
 
 func (p *Prover) once(ctx context.Context, q Proof) ProofResult {
-	r := ProofResult{Proof: q}
+	r := ProofResult{Proof: q, Sent: time.Now()}
 	got, err := p.ask(ctx, q)
 	switch {
 	case errors.Is(err, errTimeout), errors.Is(err, os.ErrDeadlineExceeded):

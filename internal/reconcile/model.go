@@ -14,6 +14,8 @@ type model struct {
 	mode     plan.Mode
 	wanted   plan.Objects
 	nexthops map[kstate.NexthopID]kstate.Nexthop
+	puts     map[kstate.NexthopID]uint64 // when each was written, counted by written
+	written  uint64
 	rules    []kstate.Rule
 
 	routes routes
@@ -44,6 +46,7 @@ func newModel() model {
 		// delete what an earlier daemon left.
 		mode:     plan.Hold,
 		nexthops: map[kstate.NexthopID]kstate.Nexthop{},
+		puts:     map[kstate.NexthopID]uint64{},
 		routes:   newRoutes(),
 		refusals: map[string]bool{},
 	}
@@ -114,6 +117,7 @@ func (m *model) drop(gone map[kstate.NexthopID]bool) {
 	}
 	for id := range gone {
 		delete(m.nexthops, id)
+		delete(m.puts, id)
 	}
 	m.routes.changeAll(func(p routePair) bool { return p.haveType == kstate.Unicast && gone[p.have] }, (*routePair).lost)
 }
@@ -124,7 +128,8 @@ func (m *model) done(c kstate.Change) {
 	case c.Nexthop != nil && c.Verb == kstate.Delete:
 		m.drop(map[kstate.NexthopID]bool{c.Nexthop.ID: true})
 	case c.Nexthop != nil:
-		m.nexthops[c.Nexthop.ID] = *c.Nexthop
+		m.written++
+		m.nexthops[c.Nexthop.ID], m.puts[c.Nexthop.ID] = *c.Nexthop, m.written
 	case c.Rule != nil && c.Verb == kstate.Delete:
 		m.rules = slices.DeleteFunc(m.rules, func(r kstate.Rule) bool { return r == *c.Rule })
 	case c.Rule != nil:

@@ -282,7 +282,9 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 			return false, ok
 		}
 	}
-	return true, r.apply(ctx, plan.Diff(r.objects(), r.wanted).After) && ok
+	ok = r.apply(ctx, plan.Diff(r.objects(), r.wanted).After) && ok
+	// Behind everything: it changes no way that a packet goes now.
+	return true, r.apply(ctx, plan.Again(r.wanted, r.puts)) && ok
 }
 
 // maxBatch bounds what is collected at once; the kernel interface cuts it into messages.

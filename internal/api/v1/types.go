@@ -174,8 +174,17 @@ type Event struct {
 	Kind    string    `json:"kind"`
 	Subject string    `json:"subject"`
 	Text    string    `json:"text"`
-	// Phases of a failover, in milliseconds after it was seen; detected: how long before it was the last sign of life.
+	// Phases of a failover, in milliseconds after it was seen: decided, kernel, routes, connections, announcements, answered
+	// (by another way); detected: how long before it was the last sign of life.
 	Phases map[string]float64 `json:"phases_ms,omitempty"`
+	Lost   *Lost              `json:"lost,omitempty"`
+}
+
+// Lost is how many of the daemon's own questions were sent by a link that failed after the last one that was answered there,
+// and until one was answered by another way. Other packets are not counted.
+type Lost struct {
+	Probes int `json:"probes"`
+	Proofs int `json:"proofs"`
 }
 
 // Kernel is how the kernel agrees with what is wanted.

@@ -56,6 +56,7 @@ type outbound struct {
 // written answers an outbound that was not the last.
 type written struct {
 	id   fsm.ConnID
+	at   time.Time
 	rest []byte // not written, because of a halt
 	err  error
 }
@@ -91,7 +92,7 @@ func (c *conn) write(done chan<- written) {
 		}
 		if !o.last {
 			select {
-			case done <- written{c.id, rest, err}:
+			case done <- written{c.id, time.Now(), rest, err}:
 			case <-c.gone:
 			}
 		}
@@ -114,9 +115,12 @@ func (c *conn) linger() {
 	}
 }
 
+// waits reports whether kick has something to do.
+func (c *conn) waits() bool { return !c.writing && len(c.out) > 0 }
+
 // kick hands waiting messages to the writer, if it is free.
 func (c *conn) kick() {
-	if c.writing || len(c.out) == 0 {
+	if !c.waits() {
 		return
 	}
 	c.writes <- outbound{buf: c.out, limit: c.limit}

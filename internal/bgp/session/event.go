@@ -74,6 +74,13 @@ type (
 		Family route.Family
 	}
 
+	// Announced tells that prefixes, announced anew or taken back, were written to the socket by At.
+	Announced struct {
+		Name     string
+		At       time.Time
+		Prefixes int
+	}
+
 	// Diagnostic tells of errors in UPDATEs that did not end the session (RFC 7606): how many of one kind one read
 	// brought, with the text of the first.
 	Diagnostic struct {
@@ -100,6 +107,9 @@ func (e RefreshStart) Session() string { return e.Name }
 
 // Session implements Event.
 func (e RefreshEnd) Session() string { return e.Name }
+
+// Session implements Event.
+func (e Announced) Session() string { return e.Name }
 
 // Session implements Event.
 func (e Diagnostic) Session() string { return e.Name }

@@ -106,6 +106,16 @@ func kinds(events []Event) string {
 	return strings.Join(out, " ")
 }
 
+// told counts the prefixes that were written.
+func told(events []Event) (n int) {
+	for _, e := range events {
+		if e, ok := e.(Announced); ok {
+			n += e.Prefixes
+		}
+	}
+	return n
+}
+
 // runs starts a session and ends it with the test.
 func runs(t *testing.T, s *Session) {
 	t.Helper()
@@ -190,8 +200,12 @@ func TestSessionComesUpAndAnnounces(t *testing.T) {
 				if a.Status().Phase != fsm.Established || b.Status().Phase != fsm.Established {
 					t.Fatalf("%+v\n%+v", a.Status(), b.Status())
 				}
-				if got, want := kinds(ra.take()), "up end-of-rib(ipv4) end-of-rib(ipv6)"; got != want {
+				own := ra.take()
+				if got, want := kinds(own), "up end-of-rib(ipv4) end-of-rib(ipv6)"; got != want {
 					t.Errorf("a: %s, want %s", got, want)
+				}
+				if n := told(own); n != 2 {
+					t.Errorf("a wrote %d prefixes, want 2", n)
 				}
 				events := rb.take()
 				if got, want := says(events), "+198.51.100.64/28 +2001:db8:1::/48"; got != want {
@@ -204,6 +218,9 @@ func TestSessionComesUpAndAnnounces(t *testing.T) {
 				}
 				if n := a.Status().Announced; n != 2 {
 					t.Errorf("%d announced", n)
+				}
+				if n := told(ra.take()); n != 2 {
+					t.Errorf("a wrote %d prefixes, want one taken back and one new", n)
 				}
 				time.Sleep(time.Hour) // keepalives hold it up
 				synctest.Wait()
