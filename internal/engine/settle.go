@@ -91,7 +91,7 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 			links = append(links, fib.SysctlLink{Interface: l.Interface, Automatic: l.Auto})
 		}
 	}
-	b.Sysctls = fib.Sysctls(links)
+	b.Sysctls = fib.Sysctls(links, e.insidePresent())
 	b.Shapers = shapers(e.cfg, e.links)
 	b.Replace = withRoutes && e.replace
 	for i, t := range e.tables {
@@ -186,6 +186,18 @@ type table struct {
 	params nat.Params
 	rules  *kstate.Ruleset // nil: to be computed anew
 	text   string
+}
+
+// insidePresent are the inside interfaces that exist.
+func (e *Engine) insidePresent() []string {
+	var out []string
+	for _, in := range e.interfaces {
+		if slices.Contains(e.cfg.Inside.Interfaces, in.Name) {
+			out = append(out, in.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // withdraw makes nothing be wanted any more, whatever happens until the end.

@@ -9,7 +9,7 @@ type SysctlLink struct {
 }
 
 // Sysctls are the settings that the rest depends on. Dots in interface names are written as slashes, as in sysctl(8).
-func Sysctls(links []SysctlLink) []kstate.Sysctl {
+func Sysctls(links []SysctlLink, inside []string) []kstate.Sysctl {
 	out := []kstate.Sysctl{
 		{Key: "net.ipv4.ip_forward", Value: "1"},
 		{Key: "net.ipv6.conf.all.forwarding", Value: "1"},
@@ -38,6 +38,11 @@ func Sysctls(links []SysctlLink) []kstate.Sysctl {
 			// Forwarding switches router advertisements off unless they are asked for with 2.
 			out = append(out, kstate.Sysctl{Key: "net.ipv6.conf." + name + ".accept_ra", Value: "2"})
 		}
+	}
+	for _, name := range inside {
+		// Any policy rule makes the kernel look each source up a second time, the whole way, unless this is set. The ruleset
+		// drops what this would let in (guard_martian).
+		out = append(out, kstate.Sysctl{Key: "net.ipv4.conf." + slashed(name) + ".accept_local", Value: "1", Guarded: true})
 	}
 	return out
 }

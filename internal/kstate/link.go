@@ -34,4 +34,6 @@ type Neighbor struct {
 type Sysctl struct {
 	Key, Value string
 	AtLeast    bool // a higher number is as good
+	// Guarded: it opens what a rule of our table closes again. It is set behind the table, and is 0 again before that goes.
+	Guarded bool
 }

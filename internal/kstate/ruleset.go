@@ -149,7 +149,7 @@ func implied(p, next Part) bool {
 			return d.Family == p.Family
 		}
 		m, ok := next.(MatchAddress)
-		return ok && (p.Family == 1) == m.is4()
+		return ok && m.Of == OfPacket && (p.Family == 1) == m.is4()
 	case MatchProtocol:
 		m, ok := next.(MatchPort)
 		return ok && len(p.Protocols) == 1 && p.Protocols[0] == m.Protocol

@@ -40,9 +40,21 @@ type MatchInterface struct {
 // MatchFamily matches packets of a family.
 type MatchFamily struct{ Family route.Family }
 
+// AddressOf says whose address is meant.
+type AddressOf uint8
+
+// Owners of addresses. Those of a connection are as its packets have them in one direction: where the source is translated,
+// the destination of Replies is what it is translated to.
+const (
+	OfPacket AddressOf = iota
+	OfRequests
+	OfReplies
+)
+
 // MatchAddress matches an address: one of Prefixes, all of one family, or a member of the named Set of Family.
-// It implies MatchFamily.
+// It implies MatchFamily. A packet without a connection has none of a connection's.
 type MatchAddress struct {
+	Of       AddressOf
 	End      End
 	Not      bool
 	Prefixes []netip.Prefix
@@ -113,8 +125,15 @@ type MatchState struct {
 // MatchReply matches packets in a connection's reply direction; with Original those in the other.
 type MatchReply struct{ Original bool }
 
-// MatchTranslated matches connections whose destination was translated.
-type MatchTranslated struct{ Not bool }
+// MatchTranslated matches connections whose destination, or with Source whose source, was translated.
+type MatchTranslated struct{ Source, Not bool }
+
+// MatchFirst matches the packet that opens a connection. Its translation is decided behind what matches before NAT.
+type MatchFirst struct{}
+
+// MatchImpossibleSource matches IPv4 packets whose source is one of this machine's addresses, or no single host's. Zero is
+// let through: it is that of a host which asks for an address.
+type MatchImpossibleSource struct{}
 
 // MarkOf says whose mark is meant.
 type MarkOf uint8
@@ -150,18 +169,20 @@ type MatchEcho struct {
 	ID     uint16
 }
 
-func (MatchEcho) isPart()       {}
-func (MatchInterface) isPart()  {}
-func (MatchFamily) isPart()     {}
-func (MatchAddress) isPart()    {}
-func (MatchProtocol) isPart()   {}
-func (MatchPort) isPart()       {}
-func (MatchState) isPart()      {}
-func (MatchReply) isPart()      {}
-func (MatchTranslated) isPart() {}
-func (MatchMark) isPart()       {}
-func (MatchDSCP) isPart()       {}
-func (MatchSYN) isPart()        {}
+func (MatchEcho) isPart()             {}
+func (MatchInterface) isPart()        {}
+func (MatchFamily) isPart()           {}
+func (MatchAddress) isPart()          {}
+func (MatchProtocol) isPart()         {}
+func (MatchPort) isPart()             {}
+func (MatchState) isPart()            {}
+func (MatchReply) isPart()            {}
+func (MatchTranslated) isPart()       {}
+func (MatchFirst) isPart()            {}
+func (MatchImpossibleSource) isPart() {}
+func (MatchMark) isPart()             {}
+func (MatchDSCP) isPart()             {}
+func (MatchSYN) isPart()              {}
 
 // comparison prints the right-hand side: a set by name, one element, or an anonymous set.
 func comparison(not bool, set string, elements []string) string {
@@ -199,6 +220,7 @@ func (m MatchAddress) String() string {
 	if m.is4() {
 		s = "ip "
 	}
+	s = [...]string{"", "ct original ", "ct reply "}[min(m.Of, OfReplies)] + s
 	return s + [...]string{"saddr ", "daddr "}[min(m.End, Destination)] + comparison(m.Not, m.Set, prefixElements(m.Prefixes))
 }
 
@@ -239,11 +261,19 @@ func (m MatchReply) String() string {
 }
 
 func (m MatchTranslated) String() string {
-	if m.Not {
-		return "ct status ! dnat"
+	what := "dnat"
+	if m.Source {
+		what = "snat"
 	}
-	return "ct status dnat"
+	if m.Not {
+		what = "! " + what
+	}
+	return "ct status " + what
 }
+
+func (MatchFirst) String() string { return "ct status ! confirmed" }
+
+func (MatchImpossibleSource) String() string { return "ip saddr != 0.0.0.0 fib saddr type != unicast" }
 
 func (m MatchMark) String() string {
 	if m.Mask == 0 {

@@ -50,6 +50,7 @@ const (
 	GuardTransit = "guard_transit" // packets from one link to another
 	GuardLeak    = "guard_leak"    // packets that would leave a link untranslated
 	GuardForeign = "guard_foreign" // packets that would leave a link with an address of another path
+	GuardMartian = "guard_martian" // packets from inside with an address of this machine as their source
 	Unmarked     = "unmarked"      // packets of connections that were there before the table, and are left alone
 )
 
@@ -63,20 +64,19 @@ const bgpPort = 179
 // that tracking would see two connections that nobody answers. It is not tracked, for the same reason as BGP.
 const bfdPort = 3784
 
-// Priorities of our chains, around which a packet filter can stand: marks before filters, translation where nft's
-// standard puts it, the guard against leaks behind it.
+// Priorities of our chains, around which a packet filter can stand: marks and guards before filters, translation where nft's
+// standard puts it.
 const (
 	priorityRaw    = -300
 	priorityMangle = -150
 	priorityDNAT   = -100
 	prioritySNAT   = 100
-	priorityLeak   = 110
 )
 
 // Ruleset computes the table.
 func Ruleset(p Params) kstate.Ruleset {
 	b := &builder{p: p}
-	r := kstate.Ruleset{Counters: []string{GuardForeign, GuardLeak, GuardTransit, Unmarked}}
+	r := kstate.Ruleset{Counters: []string{GuardForeign, GuardLeak, GuardMartian, GuardTransit, Unmarked}}
 	r.Sets = append(r.Sets,
 		kstate.NftSet{Name: "links", Type: kstate.Ifname, Interfaces: b.interfaces()},
 		kstate.NftSet{Name: "inside", Type: kstate.Ifname, Interfaces: p.Inside})
@@ -101,7 +101,6 @@ func Ruleset(p Params) kstate.Ruleset {
 	r.Chains = append(r.Chains, b.forward()...)
 	r.Chains = append(r.Chains, b.limits()...)
 	r.Chains = append(r.Chains, b.translation()...)
-	r.Chains = append(r.Chains, b.leaks()...)
 	return r
 }
 
@@ -127,20 +126,55 @@ func (b *builder) numbers() kstate.NftMap {
 
 func rule(parts ...kstate.Part) kstate.NftRule { return kstate.NewRule(parts...) }
 
-// dispatch sends packets of each link to a chain of the link's own, by one look-up.
-func (b *builder) dispatch(d kstate.Direction, prefix string, more ...kstate.VerdictElement) kstate.NftRule {
-	v := kstate.VerdictByInterface{Direction: d, Elements: more}
+// few is up to how many interfaces, or marks, a packet is compared with one by one: a look-up in a map costs it as much as
+// about four comparisons.
+const few = 4
+
+// dispatch sends packets of each link to a chain of the link's own, behind those of first.
+func (b *builder) dispatch(d kstate.Direction, prefix string, first ...kstate.VerdictElement) []kstate.NftRule {
+	var links []kstate.VerdictElement
 	for _, l := range b.p.Links {
-		v.Elements = append(v.Elements, kstate.VerdictElement{Interface: l.Interface, Verdict: kstate.GotoChain(chain(prefix, l))})
+		links = append(links, kstate.VerdictElement{Interface: l.Interface, Verdict: kstate.GotoChain(chain(prefix, l))})
 	}
-	return rule(v)
+	if len(first) > few && len(links) > few {
+		return byInterface(d, append(first, links...))
+	}
+	return append(byInterface(d, first), byInterface(d, links)...)
+}
+
+func byInterface(d kstate.Direction, elements []kstate.VerdictElement) []kstate.NftRule {
+	if len(elements) > few {
+		return []kstate.NftRule{rule(kstate.VerdictByInterface{Direction: d, Elements: elements})}
+	}
+	var out []kstate.NftRule
+	for _, e := range elements {
+		out = append(out, rule(kstate.MatchInterface{Direction: d, Names: []string{e.Interface}}, e.Verdict))
+	}
+	return out
+}
+
+// insideTo are the inside interfaces with a verdict.
+func (b *builder) insideTo(v kstate.Verdict) []kstate.VerdictElement {
+	var out []kstate.VerdictElement
+	for _, name := range b.p.Inside {
+		out = append(out, kstate.VerdictElement{Interface: name, Verdict: v})
+	}
+	return out
+}
+
+// insideReturns ends a chain for packets from inside, where that costs less than the rest.
+func (b *builder) insideReturns() []kstate.NftRule {
+	if len(b.p.Inside) > few {
+		return nil
+	}
+	return byInterface(kstate.In, b.insideTo(kstate.Verdict{Kind: kstate.Return}))
 }
 
 func chain(prefix string, l Link) string { return fmt.Sprintf("%s_%d", prefix, l.Number) }
 
 // untracked leaves BGP with the links' neighbors, and BFD on links that speak it, out of connection tracking. BFD takes
-// nothing that came over a router, so who sends it need not be known here. Every packet passes here: one look-up has to do
-// for those of no link.
+// nothing that came over a router, so who sends it need not be known here. Every packet passes here: those from inside are
+// done with first.
 func (b *builder) untracked() []kstate.NftChain {
 	var chains []kstate.NftChain
 	for _, d := range []struct {
@@ -162,8 +196,8 @@ func (b *builder) untracked() []kstate.NftChain {
 		}
 	}
 	return append(chains,
-		kstate.NftChain{Name: "untracked_in", Hook: kstate.Prerouting, Type: kstate.FilterChain, Priority: priorityRaw, Rules: []kstate.NftRule{b.dispatch(kstate.In, "untracked_in")}},
-		kstate.NftChain{Name: "untracked_out", Hook: kstate.Output, Type: kstate.FilterChain, Priority: priorityRaw, Rules: []kstate.NftRule{b.dispatch(kstate.Out, "untracked_out")}})
+		kstate.NftChain{Name: "untracked_in", Hook: kstate.Prerouting, Type: kstate.FilterChain, Priority: priorityRaw, Rules: append(b.insideReturns(), b.dispatch(kstate.In, "untracked_in")...)},
+		kstate.NftChain{Name: "untracked_out", Hook: kstate.Output, Type: kstate.FilterChain, Priority: priorityRaw, Rules: b.dispatch(kstate.Out, "untracked_out")})
 }
 
 // marks gives each connection the number of its link at its first packet, and packets from inside the mark of their
@@ -171,13 +205,9 @@ func (b *builder) untracked() []kstate.NftChain {
 // would send every reply back out.
 func (b *builder) marks() []kstate.NftChain {
 	mask := b.p.Mask
-	var inside []kstate.VerdictElement
-	for _, name := range b.p.Inside {
-		inside = append(inside, kstate.VerdictElement{Interface: name, Verdict: kstate.GotoChain("in_inside")})
-	}
 	base := kstate.NftChain{Name: "mark_in", Hook: kstate.Prerouting, Type: kstate.FilterChain, Priority: priorityMangle,
-		Rules: []kstate.NftRule{b.dispatch(kstate.In, "in", inside...)}}
-	in := kstate.NftChain{Name: "in_inside"}
+		Rules: b.dispatch(kstate.In, "in", b.insideTo(kstate.GotoChain("in_inside"))...)}
+	in := kstate.NftChain{Name: "in_inside", Rules: []kstate.NftRule{b.martian()}}
 	if steer := b.steer(); len(steer) > 0 {
 		// What answers a connection from outside goes the way that it came, whatever a rule says.
 		in.Rules = append(in.Rules, b.answer()...)
@@ -190,7 +220,7 @@ func (b *builder) marks() []kstate.NftChain {
 	local := kstate.NftChain{Name: "mark_local", Hook: kstate.Output, Type: kstate.RouteChain, Priority: priorityMangle,
 		Rules: b.answer()}
 	out := kstate.NftChain{Name: "mark_out", Hook: kstate.Postrouting, Type: kstate.FilterChain, Priority: priorityMangle,
-		Rules: []kstate.NftRule{b.dispatch(kstate.Out, "out")}}
+		Rules: b.dispatch(kstate.Out, "out")}
 	// A chain must exist before a rule names it, so those that are jumped to come first.
 	chains := append(b.asymmetryChains(), b.relatedChains()...)
 	for _, l := range b.p.Links {
@@ -199,7 +229,7 @@ func (b *builder) marks() []kstate.NftChain {
 		fresh := kstate.MatchState{States: kstate.StateNew}
 		// Most packets belong to a connection of the link that they are on: they are done with first.
 		own := rule(kstate.MatchMark{Of: kstate.ConnMark, Mask: mask, Value: m}, kstate.Verdict{Kind: kstate.Return})
-		chains = append(chains, b.astray(l), b.foreign(l),
+		chains = append(chains, b.astray(l), kstate.NftChain{Name: chain(asItIs.name, l), Rules: b.foreign(l, asItIs)},
 			kstate.NftChain{Name: chain("in", l), Rules: append(append(append([]kstate.NftRule{own}, b.asymmetry(l)...), b.related(l)...),
 				rule(fresh, kstate.MatchMark{Of: kstate.ConnMark, Mask: mask}, set).WithComment("%s", l.Name),
 				rule(fresh, kstate.GotoChain(chain("astray", l))))},
@@ -207,9 +237,10 @@ func (b *builder) marks() []kstate.NftChain {
 			kstate.NftChain{Name: chain("fresh", l), Rules: append(b.unclaimed(l), rule(fresh, kstate.JumpTo(chain("foreign", l))),
 				rule(fresh, kstate.GotoChain(chain("claim", l))), rule(kstate.Count{Name: Unmarked}))},
 			kstate.NftChain{Name: chain("strayed", l), Rules: b.strayed(l)})
-		spoken := b.vpnChain(l)
-		chains = append(append(chains, spoken...),
-			kstate.NftChain{Name: chain("out", l), Rules: append(append(b.vpn(l), own), b.claims(l)...)},
+		chains = append(append(chains, b.vpnChain(l)...), b.leaks(l)...)
+		chains = append(chains,
+			kstate.NftChain{Name: chain("sent", l), Rules: b.claims(l)},
+			kstate.NftChain{Name: chain("out", l), Rules: append(b.vpn(l), own, rule(kstate.JumpTo(chain("sent", l))), rule(kstate.GotoChain(chain("leak", l))))},
 			kstate.NftChain{Name: chain("restore", l), Rules: []kstate.NftRule{
 				rule(kstate.SetMark{Of: kstate.PacketMark, Mask: mask, Value: m}).WithComment("%s", l.Name)}})
 		if l.Reply != 0 {
@@ -253,27 +284,33 @@ func (b *builder) restore() []kstate.NftRule {
 			v.Elements = append(v.Elements, kstate.VerdictElement{Mark: b.mark(l.Number), Verdict: kstate.GotoChain(chain("restore", l))})
 		}
 	}
-	if len(v.Elements) == 0 {
-		return nil
+	if len(v.Elements) > few {
+		return []kstate.NftRule{rule(v)}
 	}
-	return []kstate.NftRule{rule(v)}
+	var out []kstate.NftRule
+	for _, e := range v.Elements {
+		out = append(out, rule(kstate.MatchMark{Of: v.Of, Mask: v.Mask, Value: e.Mark}, e.Verdict))
+	}
+	return out
 }
 
 // claims gives a connection that is opened from inside the mark of the link that it leaves by, and one of a
 // link that translates alike, whose address goes on being right. Any other keeps its mark: its address belongs to that
 // link, and by the mark it is found and cut.
 func (b *builder) claims(l Link) []kstate.NftRule {
-	rules := []kstate.NftRule{rule(kstate.MatchReply{}, kstate.GotoChain(chain("strayed", l)))}
+	rules := []kstate.NftRule{rule(kstate.MatchReply{}, kstate.GotoChain(chain("strayed", l))),
+		rule(kstate.MatchMark{Of: kstate.ConnMark, Mask: b.p.Mask}, kstate.GotoChain(chain("fresh", l)))}
 	for _, f := range route.Families() {
 		v := kstate.VerdictByMark{Of: kstate.ConnMark, Mask: b.p.Mask}
-		v.Elements = append(v.Elements, kstate.VerdictElement{Verdict: kstate.GotoChain(chain("fresh", l))})
 		same := SamePool(b.p.Links, l.Number, f)
 		for _, o := range b.p.Links {
 			if o.Number != l.Number && same.Has(o.Number) {
 				v.Elements = append(v.Elements, kstate.VerdictElement{Mark: b.mark(o.Number), Verdict: kstate.GotoChain(chain("claim", l))})
 			}
 		}
-		rules = append(rules, rule(kstate.MatchFamily{Family: f}, v))
+		if len(v.Elements) > 0 {
+			rules = append(rules, rule(kstate.MatchFamily{Family: f}, v))
+		}
 	}
 	return rules
 }
@@ -306,18 +343,6 @@ func SamePool(links []Link, l route.Link, f route.Family) route.LinkSet {
 	return set
 }
 
-// forward keeps the site from being a transit, and fits TCP's segments to the links.
-func (b *builder) forward() []kstate.NftChain {
-	from := kstate.MatchInterface{Direction: kstate.In, Set: "links"}
-	to := kstate.MatchInterface{Direction: kstate.Out, Set: "links"}
-	return []kstate.NftChain{
-		{Name: "clamp", Rules: []kstate.NftRule{rule(to, kstate.ClampMSS{}), rule(from, kstate.ClampMSS{})}},
-		{Name: "transit", Hook: kstate.Forward, Type: kstate.FilterChain, Priority: priorityMangle, Rules: []kstate.NftRule{
-			rule(from, to, kstate.Count{Name: GuardTransit}, kstate.Verdict{Kind: kstate.Drop}),
-			rule(kstate.MatchProtocol{Protocols: []kstate.L4Protocol{kstate.TCP}}, kstate.MatchSYN{}, kstate.GotoChain("clamp"))}},
-	}
-}
-
 // translation gives inside sources the addresses of the path that they leave by.
 func (b *builder) translation() []kstate.NftChain {
 	var chains []kstate.NftChain
@@ -342,7 +367,7 @@ func (b *builder) translation() []kstate.NftChain {
 		chains = append(chains, back)
 	}
 	return append(chains, kstate.NftChain{Name: "srcnat", Hook: kstate.Postrouting, Type: kstate.NATChain, Priority: prioritySNAT,
-		Rules: append([]kstate.NftRule{b.dispatch(kstate.Out, "nat")}, b.publishedSource()...)})
+		Rules: append(b.dispatch(kstate.Out, "nat"), b.publishedSource()...)})
 }
 
 func translate(e Entry) kstate.Part {
@@ -355,79 +380,4 @@ func translate(e Entry) kstate.Part {
 		return kstate.SNATPrefix{To: e.To}
 	}
 	return kstate.Verdict{Kind: kstate.Return}
-}
-
-// foreign drops what would leave a link with an address of another path: its source is one that some link gives, and not
-// this one. Where the site only observes, it counts it.
-func (b *builder) foreign(l Link) kstate.NftChain {
-	c := kstate.NftChain{Name: chain("foreign", l)}
-	for _, f := range route.Families() {
-		if len(b.outside(f)) == 0 {
-			continue
-		}
-		if own := disjoint(b.belongs(l, f), f); len(own) > 0 {
-			c.Rules = append(c.Rules, rule(kstate.MatchAddress{End: kstate.Source, Prefixes: own}, kstate.Verdict{Kind: kstate.Return}).WithComment("%s", l.Name))
-		}
-		parts := []kstate.Part{kstate.MatchAddress{End: kstate.Source, Set: outsideSet(f), Family: f}, kstate.Count{Name: GuardForeign}}
-		if !b.p.Observe {
-			parts = append(parts, kstate.Verdict{Kind: kstate.Drop})
-		}
-		c.Rules = append(c.Rules, rule(parts...).WithComment("%s", l.Name))
-	}
-	return c
-}
-
-// leaks drops what would leave a link with an inside source that translation should have replaced: packets that
-// conntrack calls invalid skip translation, the classic way for it to happen. And it drops what would leave with an
-// address of another path: packets of a connection whose link is gone, in the moment until the connection is cut. A
-// connection that has this link's mark was translated here, or its first packet was stopped.
-func (b *builder) leaks() []kstate.NftChain {
-	var chains []kstate.NftChain
-	for _, l := range b.p.Links {
-		c := kstate.NftChain{Name: chain("leak", l), Rules: []kstate.NftRule{
-			rule(kstate.MatchMark{Of: kstate.ConnMark, Mask: b.p.Mask, Value: b.mark(l.Number)}, kstate.Verdict{Kind: kstate.Return}),
-			rule(kstate.JumpTo(chain("foreign", l)))}}
-		for _, e := range l.Entries {
-			from := kstate.MatchAddress{End: kstate.Source, Prefixes: []netip.Prefix{e.Network}}
-			if e.Kind == None {
-				c.Rules = append(c.Rules, rule(from, kstate.Verdict{Kind: kstate.Return}))
-				continue
-			}
-			c.Rules = append(c.Rules, rule(from, kstate.Count{Name: GuardLeak}, kstate.Verdict{Kind: kstate.Drop}).WithComment("%s", l.Name))
-		}
-		chains = append(chains, c)
-	}
-	return append(chains, kstate.NftChain{Name: "leak", Hook: kstate.Postrouting, Type: kstate.FilterChain, Priority: priorityLeak,
-		Rules: []kstate.NftRule{b.dispatch(kstate.Out, "leak")}})
-}
-
-// outside are the addresses of a family that any link gives to what leaves: pools, prefixes, published and the links' own.
-func (b *builder) outside(f route.Family) []netip.Prefix {
-	var all []netip.Prefix
-	for _, l := range b.p.Links {
-		all = append(all, b.belongs(l, f)...)
-	}
-	return disjoint(all, f)
-}
-
-func outsideSet(f route.Family) string { return "outside_" + f.String() }
-
-func (b *builder) belongs(l Link, f route.Family) []netip.Prefix {
-	var out []netip.Prefix
-	for _, e := range l.Entries {
-		if e.To.IsValid() && route.FamilyOf(e.To.Addr()) == f {
-			out = append(out, e.To)
-		}
-	}
-	for _, p := range l.Publish {
-		if route.FamilyOf(p.Outside) == f {
-			out = append(out, netip.PrefixFrom(p.Outside, p.Outside.BitLen()))
-		}
-	}
-	for _, a := range l.Addresses {
-		if route.FamilyOf(a) == f {
-			out = append(out, netip.PrefixFrom(a, a.BitLen()))
-		}
-	}
-	return out
 }

@@ -83,7 +83,7 @@ type Status struct {
 // SysctlStatus is a setting with what became of it.
 type SysctlStatus struct {
 	kstate.Sysctl
-	State string // "set", "not settable here", or an error
+	State string // "set", "not settable here", waiting, or an error
 }
 
 // New returns a reconciler that compares everything each period. note is called from its goroutine and must not block.
@@ -246,11 +246,11 @@ func (r *Reconciler) waiting() bool {
 // of routes because something else is wanted by now; ok is false where the kernel refused something.
 func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 	ok = true
-	if r.rulesetDone == "" {
+	if r.rulesetDone == "" || r.newlyGuarded() {
 		// What is forwarded before the table is there leaves untranslated, and its connection stays so for good.
 		ok = r.writeFirewall(ctx)
 	}
-	ok = r.writeSysctls() && ok
+	ok = r.writeSysctls(ok) && ok
 	r.writeShapers(ctx)
 	if r.mode == plan.Hold {
 		return true, r.writeFirewall(ctx) && ok

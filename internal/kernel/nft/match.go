@@ -133,15 +133,10 @@ func (t *translation) matchFamily(f route.Family) error {
 
 func (t *translation) address(m kstate.MatchAddress) error {
 	family := m.FamilyOf()
-	if err := t.matchFamily(family); err != nil {
+	shorten, err := t.loadAddress(m)
+	if err != nil {
 		return err
 	}
-	n, offset := uint32(4), [...]uint32{12, 16}[min(m.End, kstate.Destination)]
-	if family == route.IPv6 {
-		n, offset = 16, [...]uint32{8, 24}[min(m.End, kstate.Destination)]
-	}
-	load := &expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: n}
-	t.emit(load)
 	if m.Set != "" {
 		return t.member(m.Not, m.Set)
 	}
@@ -152,15 +147,17 @@ func (t *translation) address(m kstate.MatchAddress) error {
 		}
 		if p.Bits()%8 == 0 && p.Bits() > 0 {
 			// nft compares whole bytes without a mask; so what it lists is the prefix again.
-			load.Len = uint32(p.Bits() / 8)
-			t.cmp(m.Not, p.Addr().AsSlice()[:load.Len])
+			n := p.Bits() / 8
+			shorten(n)
+			t.cmp(m.Not, p.Addr().AsSlice()[:n])
 			return nil
 		}
+		n := p.Addr().BitLen() / 8
 		mask := make([]byte, n)
 		for i := range p.Bits() {
 			mask[i/8] |= 0x80 >> (i % 8)
 		}
-		t.mask(int(n), mask, nil)
+		t.mask(n, mask, nil)
 		t.cmp(m.Not, p.Addr().AsSlice())
 		return nil
 	}

@@ -36,9 +36,11 @@ func (t *translation) part(p kstate.Part) error {
 		t.emit(&expr.Ct{Key: expr.CtKeyDIRECTION, Register: reg})
 		t.cmp(false, []byte{direction})
 	case kstate.MatchTranslated:
-		const destination = 1 << 5 // IPS_DST_NAT
-		t.emit(&expr.Ct{Key: expr.CtKeySTATUS, Register: reg})
-		t.bits(p.Not, destination)
+		t.status(p.Not, map[bool]uint32{true: statusSNAT, false: statusDNAT}[p.Source])
+	case kstate.MatchFirst:
+		t.status(true, statusConfirmed)
+	case kstate.MatchImpossibleSource:
+		return t.impossibleSource()
 	case kstate.MatchMark:
 		t.mark(p)
 	case kstate.MatchDSCP:

@@ -130,6 +130,10 @@ func (b *builder) addRule(label, chain string, r kstate.NftRule) error {
 	}
 	var exprs []netlink.Attribute
 	for _, e := range t.exprs {
+		if c, ok := e.(*connAddress); ok {
+			exprs = append(exprs, c.attribute(&b.batch))
+			continue
+		}
 		data, err := expr.Marshal(unix.NFPROTO_INET, e)
 		if err != nil {
 			return err
