@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	"bothways/internal/kstate"
 	"bothways/internal/lab/netns"
 	"bothways/internal/nat"
+	"bothways/internal/route"
 )
 
 // guarded is an edge with our table and nothing else of ours: an inside, and two links of different paths.
@@ -39,6 +41,21 @@ func guardedParams() nat.Params {
 	p.Links[0].Number, p.Links[1].Number = 1, 2
 	p.Links[0].Publish = []nat.Publish{{Outside: addressOf("198.51.100.40"), Inside: addressOf("10.20.0.40")}}
 	return p
+}
+
+// fewAndMany runs a test with so few interfaces that packets are compared with each, and with so many that they are looked up.
+func fewAndMany(t *testing.T, test func(g *guarded, p nat.Params)) {
+	t.Parallel()
+	t.Run("few", func(t *testing.T) { test(newGuarded(t), guardedParams()) })
+	t.Run("many", func(t *testing.T) {
+		p := guardedParams()
+		for i := range 6 {
+			p.Inside = append(p.Inside, fmt.Sprintf("lan%d", i+1))
+			p.Links = append(p.Links, nat.Link{Number: route.Link(i + 3), Name: fmt.Sprintf("c%d/main", i), Interface: fmt.Sprintf("up%d", i+3),
+				Entries: []nat.Entry{{Network: netip.MustParsePrefix("10.20.0.0/16"), Kind: nat.Interface}}})
+		}
+		test(newGuarded(t), p)
+	})
 }
 
 func newGuarded(t *testing.T) *guarded {
@@ -166,10 +183,10 @@ var (
 )
 
 // TestNoTransit holds that nothing goes from one link to another, whatever conntrack calls it.
-func TestNoTransit(t *testing.T) {
-	t.Parallel()
-	g := newGuarded(t)
-	g.replace(nat.Ruleset(guardedParams()))
+func TestNoTransit(t *testing.T) { fewAndMany(t, noTransit) }
+
+func noTransit(g *guarded, p nat.Params) {
+	g.replace(nat.Ruleset(p))
 	for _, c := range []struct{ client, far, stranger string }{
 		{"10.20.0.10", "9.9.9.9", "5.5.5.5"}, {"[fd20::10]", "[2a00:9::9]", "[2a00:5::5]"}} {
 		g.stopped("a new connection", g.fromA, flowOf(c.stranger+":1000", c.far+":53"), nat.GuardTransit)
@@ -191,9 +208,9 @@ func TestNoTransit(t *testing.T) {
 
 // TestNothingLeavesUntranslated holds that no packet leaves a link with an inside source, or with one of another path,
 // though the guard looks before translation.
-func TestNothingLeavesUntranslated(t *testing.T) {
-	t.Parallel()
-	g := newGuarded(t)
+func TestNothingLeavesUntranslated(t *testing.T) { fewAndMany(t, nothingLeavesUntranslated) }
+
+func nothingLeavesUntranslated(g *guarded, p nat.Params) {
 	// Connections from before the table.
 	old4, old6 := flowOf("10.20.0.10:3000", "4.4.4.4:53"), flowOf("[fd20::10]:3000", "[2a00:4::4]:53")
 	g.replace(kstate.Ruleset{Chains: []kstate.NftChain{{Name: "tracks", Hook: kstate.Forward, Type: kstate.FilterChain, Rules: []kstate.NftRule{kstate.NewRule(kstate.MatchReply{}, kstate.Count{})}}}})
@@ -202,7 +219,7 @@ func TestNothingLeavesUntranslated(t *testing.T) {
 	g.passes("before the table", g.fromLAN, old6, g.aTap, any6)
 	g.passes("its reply", g.fromA, packet{from: old4.to, to: old4.from}, g.lanTap, netip.MustParsePrefix("4.4.4.4/32"))
 	g.passes("its reply", g.fromA, packet{from: old6.to, to: old6.from}, g.lanTap, netip.MustParsePrefix("2a00:4::4/128"))
-	g.replace(nat.Ruleset(guardedParams()))
+	g.replace(nat.Ruleset(p))
 	g.stopped("a connection from before the table", g.fromLAN, old4, nat.GuardLeak)
 	g.stopped("a connection from before the table", g.fromLAN, old6, nat.GuardLeak)
 	g.stopped("an invalid packet", g.fromLAN, flowOf("10.20.0.10:3001", "4.4.4.4:80").reset(), nat.GuardLeak)
@@ -226,10 +243,10 @@ func TestNothingLeavesUntranslated(t *testing.T) {
 }
 
 // TestNobodyInsideSpeaksAsTheRouter holds that accept_local, which the settings have on inside interfaces, lets nobody in.
-func TestNobodyInsideSpeaksAsTheRouter(t *testing.T) {
-	t.Parallel()
-	g := newGuarded(t)
-	g.replace(nat.Ruleset(guardedParams()))
+func TestNobodyInsideSpeaksAsTheRouter(t *testing.T) { fewAndMany(t, nobodyInsideSpeaksAsTheRouter) }
+
+func nobodyInsideSpeaksAsTheRouter(g *guarded, p nat.Params) {
+	g.replace(nat.Ruleset(p))
 	for _, own := range []string{"10.20.0.1", "192.0.2.1", "192.0.2.5", "10.20.255.255"} {
 		g.stopped("a new connection from "+own, g.fromLAN, flowOf(own+":4000", "4.4.4.4:53"), nat.GuardMartian)
 		g.stopped("an invalid packet from "+own, g.fromLAN, flowOf(own+":4001", "4.4.4.4:80").reset(), nat.GuardMartian)
