@@ -13,6 +13,7 @@ import (
 	bfd "bothways/internal/bfd/session"
 	"bothways/internal/config"
 	"bothways/internal/engine"
+	"bothways/internal/handover"
 	"bothways/internal/probe"
 	"bothways/internal/proof"
 	"bothways/internal/route"
@@ -38,7 +39,7 @@ type detector struct {
 	log *slog.Logger
 }
 
-func newDetector(log *slog.Logger, tell func(engine.Event)) *detector {
+func newDetector(log *slog.Logger, kept *handover.Store, tell func(engine.Event)) *detector {
 	sink := func(e bfd.Event) {
 		switch e := e.(type) {
 		case bfd.Up:
@@ -47,7 +48,21 @@ func newDetector(log *slog.Logger, tell func(engine.Event)) *detector {
 			tell(engine.BFDChanged{Key: sessionKey(e.Name), Admin: e.Admin, Why: e.Reason, Heard: e.Heard})
 		}
 	}
-	return &detector{bfd.NewProcess(log, sink, "/proc/self/exe", bfdChild), log}
+	p := bfd.NewProcess(log, sink, "/proc/self/exe", bfdChild)
+	if kept.Keeps() {
+		p.KeepWith(func(wire *os.File) {
+			err := error(nil)
+			if wire != nil {
+				err = kept.Put(keptBFD, wire)
+			} else {
+				err = kept.Remove(keptBFD)
+			}
+			if err != nil {
+				log.Warn("the bfd process does not outlive a crash", "error", err)
+			}
+		})
+	}
+	return &detector{p, log}
 }
 
 // sessionKey is the reverse of SessionKey.String.

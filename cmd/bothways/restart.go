@@ -72,7 +72,7 @@ func (d *daemon) restart(ctx context.Context) (done v1.Restarted, err error) {
 	}
 	done = v1.Restarted{PID: next.cmd.Process.Pid, Before: os.Getpid(), Still: time.Since(began).Milliseconds()}
 	d.log.Info("handed over", "pid", done.PID, "stood_still", time.Since(began))
-	if err := notify(fmt.Sprintf("MAINPID=%d", done.PID)); err != nil {
+	if err := d.kept.Tell(fmt.Sprintf("MAINPID=%d", done.PID)); err != nil {
 		d.log.Warn("cannot tell the service manager", "error", err)
 	}
 	d.handed <- struct{}{}

@@ -20,6 +20,7 @@ import (
 	"bothways/internal/config"
 	"bothways/internal/engine"
 	"bothways/internal/flowsweep"
+	"bothways/internal/handover"
 	"bothways/internal/kernel/conntrack"
 	"bothways/internal/kernel/nft"
 	"bothways/internal/kernel/rtnl"
@@ -77,12 +78,17 @@ func run(ctx context.Context, file string, verbose bool, log *slog.Logger) error
 		return err
 	}
 	defer locked.Close()
+	stored, err := handover.TakeStored()
+	if err != nil {
+		log.Warn("what was kept of a daemon that died is lost", "error", err)
+	}
 	d, err := newDaemon(ctx, c, file, verbose, log)
 	if err != nil {
 		return err
 	}
 	d.lock = locked
 	defer d.close()
+	d.recoverKept(stored)
 	if err := dropPrivileges(); err != nil {
 		log.Warn("running with more privileges than needed", "error", err)
 	}
@@ -107,6 +113,7 @@ type daemon struct {
 	lock    *net.UnixListener
 	found   engine.Adopted // of the daemon before
 	store   *store
+	kept    *handover.Store
 	bfd     *detector
 	probes  *prober
 	proofs  prover
@@ -169,8 +176,9 @@ func openDaemon(ctx context.Context, c *config.Config, file string, verbose bool
 	d.store = newStore(c.StateDir(), c.Site, log)
 	d.sink = linkSink{d.tell}
 	d.watcher = linkwatch.New(d.rtnl, d.sink, log)
-	d.speaker = newSpeaker(d.sessionCtx, log, d.tell)
-	d.bfd, d.probes = newDetector(log, d.tell), newProber(log, d.tell)
+	d.kept = handover.NewStore(os.Getenv("NOTIFY_SOCKET"), log)
+	d.speaker = newSpeaker(d.sessionCtx, log, d.kept, d.tell)
+	d.bfd, d.probes = newDetector(log, d.kept, d.tell), newProber(log, d.tell)
 	d.proofs = newProver(d.tell)
 	return d, nil
 }
@@ -251,6 +259,11 @@ func (d *daemon) run(ctx context.Context) error {
 			}
 		})
 	}
+	// To the end: what ends is not to be kept.
+	var last sync.WaitGroup
+	lastCtx, endLast := context.WithCancel(context.WithoutCancel(ctx))
+	defer endLast()
+	start(&last, func() error { return d.kept.Run(lastCtx) })
 	start(&loops, func() error { return d.loop.Run(d.loopCtx) })
 	start(&engines, func() error { return d.engine.Run(d.engineCtx) })
 	start(&others, func() error {
@@ -279,7 +292,7 @@ func (d *daemon) run(ctx context.Context) error {
 	start(&others, func() error { return d.speaker.listener.Run(d.sessionCtx) })
 	start(&others, func() error { return api.Serve(d.sessionCtx, d.socket, d.apiDeps()) })
 	d.log.Info("running", "site", d.cfg.Site, "version", thisVersion().Version, "pid", os.Getpid())
-	if err := notify(fmt.Sprintf("READY=1\nMAINPID=%d", os.Getpid())); err != nil {
+	if err := d.kept.Tell(fmt.Sprintf("READY=1\nMAINPID=%d", os.Getpid())); err != nil {
 		d.log.Warn("cannot tell the service manager", "error", err)
 	}
 
@@ -325,6 +338,8 @@ wait:
 		d.end(stop, &engines, &loops)
 	}
 	others.Wait()
+	endLast()
+	last.Wait()
 	return err
 }
 

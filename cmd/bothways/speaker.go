@@ -16,6 +16,7 @@ import (
 	"bothways/internal/bgp/message"
 	"bothways/internal/bgp/session"
 	"bothways/internal/engine"
+	"bothways/internal/handover"
 	"bothways/internal/policy"
 	"bothways/internal/route"
 )
@@ -25,6 +26,7 @@ type speaker struct {
 	ctx      context.Context
 	log      *slog.Logger
 	listener *session.Listener
+	kept     *handover.Store
 	tell     func(engine.Event)
 
 	mu      sync.Mutex // guards running, which Configure changes while others ask for sessions
@@ -41,8 +43,12 @@ type runningSession struct {
 	ended  chan struct{} // closed when it has ended, and what it replaced too
 }
 
-func newSpeaker(ctx context.Context, log *slog.Logger, tell func(engine.Event)) *speaker {
-	return &speaker{ctx: ctx, log: log, listener: session.NewListener(0, log), tell: tell, running: map[engine.SessionKey]*runningSession{}}
+func newSpeaker(ctx context.Context, log *slog.Logger, kept *handover.Store, tell func(engine.Event)) *speaker {
+	l := session.NewListener(0, log)
+	if kept.Keeps() {
+		l.KeepWith(keptSockets{kept, log})
+	}
+	return &speaker{ctx: ctx, log: log, listener: l, kept: kept, tell: tell, running: map[engine.SessionKey]*runningSession{}}
 }
 
 // Configure implements engine.Speaker.
@@ -85,7 +91,7 @@ func announcements(p engine.SessionParams) map[route.Family][]route.Announcement
 func (s *speaker) start(p engine.SessionParams, after <-chan struct{}) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	r := &runningSession{params: p, cancel: cancel, ended: make(chan struct{})}
-	r.Session = session.New(sessionConfig(p), s.sink(p.Key), s.log)
+	r.Session = session.New(s.config(p), s.sink(p.Key), s.log)
 	r.SetAnnouncements(announcements(p))
 	s.running[p.Key] = r
 	s.loops.Go(func() {
@@ -161,6 +167,15 @@ func (s *speaker) Refresh(key engine.SessionKey) {
 			s.log.Debug("no refresh", "error", err)
 		}
 	})
+}
+
+// config is that of a session, which is kept for the case of a crash where somebody keeps it.
+func (s *speaker) config(p engine.SessionParams) session.Config {
+	c := sessionConfig(p)
+	if s.kept.Keeps() {
+		c.Keeper = &keeper{store: s.kept, params: p, log: s.log}
+	}
+	return c
 }
 
 func sessionConfig(p engine.SessionParams) session.Config {

@@ -66,7 +66,7 @@ func (s *speaker) thaw() {
 // take goes on with a session that stands. Whether it is still wanted, and so, is for the next Configure to say: as after a
 // reload, it goes on, or is ended with a word to the neighbor.
 func (s *speaker) take(p engine.SessionParams, h *session.Handover, nc net.Conn) error {
-	x, err := session.Take(sessionConfig(p), h, nc, s.sink(p.Key), s.log)
+	x, err := session.Take(s.config(p), h, nc, s.sink(p.Key), s.log)
 	if err != nil {
 		nc.Close()
 		return err

@@ -1,7 +1,6 @@
 package handover
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -87,27 +86,10 @@ func (c *Conn) Send(v any, files ...*os.File) error {
 }
 
 func (c *Conn) sendFiles(files []*os.File) error {
-	fds := make([]int, 0, len(files))
-	// A descriptor is a file's only inside Control, so one call lies in the other.
-	var with func(rest []*os.File) error
-	with = func(rest []*os.File) error {
-		if len(rest) == 0 {
-			_, _, err := c.c.WriteMsgUnix([]byte{0}, unix.UnixRights(fds...), nil)
-			return err
-		}
-		raw, err := rest[0].SyscallConn()
-		if err != nil {
-			return err
-		}
-		if cerr := raw.Control(func(fd uintptr) {
-			fds = append(fds, int(fd))
-			err = with(rest[1:])
-		}); cerr != nil {
-			return cerr
-		}
+	return within(files, func(fds []int) error {
+		_, _, err := c.c.WriteMsgUnix([]byte{0}, unix.UnixRights(fds...), nil)
 		return err
-	}
-	return with(files)
+	})
 }
 
 // Receive reads a message into v. A key that v does not have is an error. The files are the caller's to close.
@@ -136,13 +118,7 @@ func (c *Conn) Receive(v any) ([]*os.File, error) {
 			return nil, fmt.Errorf("handover: receive files: %w", err)
 		}
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	err := d.Decode(v)
-	if err == nil && d.InputOffset() != int64(len(text)) {
-		err = errors.New("something follows the value")
-	}
-	if err != nil {
+	if err := strictly(text, v); err != nil {
 		closeAll(files)
 		return nil, fmt.Errorf("handover: read: %w", err)
 	}

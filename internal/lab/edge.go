@@ -26,6 +26,29 @@ type EdgeOptions struct {
 	Args []string
 	// Env is added to the environment.
 	Env []string
+	// Kept are files with their names that a service manager kept of the daemon before (sd_listen_fds(3)).
+	Kept []KeptFile
+}
+
+// KeptFile is a file under a name.
+type KeptFile struct {
+	Name string
+	File *os.File
+}
+
+// kept has a command begin with files: the number of the process, which it is told, is known when it runs.
+func kept(cmd *exec.Cmd, files []KeptFile) *exec.Cmd {
+	if len(files) == 0 {
+		return cmd
+	}
+	wrapped := exec.Command("/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`}, cmd.Args...)...)
+	var names []string
+	for _, f := range files {
+		names = append(names, f.Name)
+		wrapped.ExtraFiles = append(wrapped.ExtraFiles, f.File)
+	}
+	wrapped.Env = append(os.Environ(), fmt.Sprintf("LISTEN_FDS=%d", len(files)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
+	return wrapped
 }
 
 // edgeProcess is a daemon that runs, or ran.
@@ -78,10 +101,9 @@ func (w *World) StartEdge(ctx context.Context, o EdgeOptions) error {
 	}
 	defer log.Close()
 	cmd := exec.Command(o.Binary, append([]string{"run", "-c", w.EdgeFile()}, o.Args...)...)
+	cmd = kept(cmd, o.Kept)
 	cmd.Stderr, cmd.Stdout = log, log
-	if len(o.Env) > 0 {
-		cmd.Env = append(os.Environ(), o.Env...)
-	}
+	cmd.Env = append(cmd.Environ(), o.Env...)
 	end, err := w.spaces[Edge].Start(cmd)
 	if err != nil {
 		return fmt.Errorf("edge: %w", err)

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wireVersion is the version of what a Process and its child tell each other: a child may be older than the daemon that
+// WireVersion is the version of what a Process and its child tell each other: a child may be older than the daemon that
 // takes it over.
-const wireVersion = 1
+const WireVersion = 1
 
 // Handover is a child that runs, as one daemon hands it to another: all but the wire to it.
 type Handover struct {
@@ -129,7 +129,7 @@ func (p *Process) standStill(ctx context.Context, f freeze, w *wire, heard <-cha
 		return true
 	}
 	p.mu.Lock()
-	h := &Handover{Version: wireVersion, Said: maps.Clone(p.said), Rest: slices.Clone(w.rest)}
+	h := &Handover{Version: WireVersion, Said: maps.Clone(p.said), Rest: slices.Clone(w.rest)}
 	p.mu.Unlock()
 	file, err := dup(w.conn)
 	if err != nil {
@@ -166,8 +166,8 @@ func dup(f *os.File) (*os.File, error) {
 // first Set, and the sink gets the last word of each session first.
 func (p *Process) Take(h *Handover, file *os.File) error {
 	switch {
-	case h.Version != wireVersion:
-		return fmt.Errorf("bfd: the process speaks version %d, want %d", h.Version, wireVersion)
+	case h.Version != WireVersion:
+		return fmt.Errorf("bfd: the process speaks version %d, want %d", h.Version, WireVersion)
 	case len(h.Rest) > maxLine:
 		return fmt.Errorf("bfd: %d bytes of a line, want at most %d", len(h.Rest), maxLine)
 	}

@@ -40,6 +40,9 @@ type Process struct {
 	// taken is a child that another process started, for Run to go on with.
 	taken *wire
 
+	keep   func(*os.File) // the wire to a child that runs, or nil; nil: nobody keeps it
+	unsure bool           // the child that was taken over was not handed over: what it said is not known
+
 	freezes chan freeze
 	thaw    chan struct{} // of the freeze under way; guarded by mu
 }
@@ -105,6 +108,9 @@ func (p *Process) child(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.keep != nil {
+		p.keep(w.conn)
+	}
 	heard := make(chan struct{})
 	go func() { defer close(heard); p.hear(w) }()
 	out := json.NewEncoder(w.conn)
@@ -138,6 +144,9 @@ func (p *Process) child(ctx context.Context) error {
 		case <-heard:
 		}
 		break
+	}
+	if p.keep != nil {
+		p.keep(nil)
 	}
 	// The end of orders is what it waits for.
 	if raw, err := w.conn.SyscallConn(); err == nil {
@@ -197,6 +206,9 @@ func (p *Process) hear(w *wire) {
 		}
 		var n news
 		if err := json.Unmarshal(line, &n); err != nil {
+			if p.unsure {
+				continue // the rest of a line of which the daemon that died had read the beginning
+			}
 			p.log.Error("bfd process is not understood", "error", err)
 			return
 		}
@@ -205,6 +217,7 @@ func (p *Process) hear(w *wire) {
 			p.mu.Lock()
 			p.last = *n.Report
 			p.mu.Unlock()
+			p.recovered(n.Report)
 		case n.Up != nil:
 			p.judged(*n.Up, n.Up.Name, n)
 		case n.Down != nil:

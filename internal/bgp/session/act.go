@@ -76,6 +76,7 @@ func (l *loop) wentUp(a fsm.Up) {
 	l.rib.begin(a.Negotiated.Families)
 	l.status.Established++
 	l.status.Local, l.status.Remote = addrPort(l.up.nc.LocalAddr()), addrPort(l.up.nc.RemoteAddr())
+	l.keepConn()
 	l.queue = append(l.queue, Up{Name: l.cfg.Name, At: now, Negotiated: a.Negotiated})
 	l.lastFail = ""
 	l.log.Info("session is up", "neighbor", l.cfg.Neighbor, "router_id", a.Negotiated.RouterID, "hold", a.Negotiated.Hold)
@@ -85,6 +86,9 @@ func (l *loop) wentDown(a fsm.Down) {
 	now := time.Now()
 	l.up, l.agreed, l.encoder = nil, nil, nil
 	l.rib.sent, l.telling = nil, 0
+	if l.cfg.Keeper != nil {
+		l.cfg.Keeper.Drop()
+	}
 	l.status.Local, l.status.Remote = netip.AddrPort{}, netip.AddrPort{}
 	e := Down{Name: l.cfg.Name, At: now, Reason: a.Reason, Sent: a.Sent, Received: a.Received, Stale: a.Stale}
 	if len(a.Stale) > 0 {

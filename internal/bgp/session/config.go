@@ -23,6 +23,7 @@ type Config struct {
 	// HoldEndOfRIB keeps back the End-of-RIB markers until ReleaseEndOfRIB: after a restart not all that is to be
 	// announced may be known when the session stands, and a marker has the neighbor drop what it kept for us.
 	HoldEndOfRIB bool
+	Keeper       Keeper // nil: nothing is kept for a process that comes after a crash
 }
 
 const bgpPort = 179

@@ -115,9 +115,12 @@ func (c *conn) linger() {
 	}
 }
 
+// waits reports whether kick has something to do.
+func (c *conn) waits() bool { return !c.writing && len(c.out) > 0 }
+
 // kick hands waiting messages to the writer, if it is free.
 func (c *conn) kick() {
-	if c.writing || len(c.out) == 0 {
+	if !c.waits() {
 		return
 	}
 	c.writes <- outbound{buf: c.out, limit: c.limit}

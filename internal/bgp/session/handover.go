@@ -27,10 +27,12 @@ type Handover struct {
 	// which the neighbor has asked for everything again.
 	Announced         map[route.Family][]route.Announcement
 	EndOfRIB, Refresh []route.Family
-	Established       int // how often the session came up
-	In, Out           Counts
-	LastError         string
-	LastErrorAt       time.Time
+	// Again are families of which it is to be told everything again, for it is not known what it has heard.
+	Again       []route.Family `json:",omitempty"`
+	Established int            // how often the session came up
+	In, Out     Counts
+	LastError   string
+	LastErrorAt time.Time
 }
 
 // Bounds of a Handover: what is longer was not made by Freeze.
@@ -157,7 +159,7 @@ func (l *loop) halt(ctx context.Context, c *conn) (rest []byte, ok bool) {
 }
 
 func (l *loop) handover(c *conn, rest []byte) frozen {
-	st, _, ok := l.state.Standing()
+	h, ok := l.record()
 	if !ok {
 		return frozen{}
 	}
@@ -165,8 +167,18 @@ func (l *loop) handover(c *conn, rest []byte) frozen {
 	if err != nil {
 		return frozen{err: fmt.Errorf("hand over the connection: %w", err)}
 	}
-	h := &Handover{
-		Standing: st, Unread: rest, Unsent: slices.Clone(c.out), Announced: map[route.Family][]route.Announcement{},
+	h.Unread, h.Unsent = rest, slices.Clone(c.out)
+	return frozen{Frozen: Frozen{h, file}}
+}
+
+// record is the session that stands, without what is half read or written; ok is false where none does.
+func (l *loop) record() (h *Handover, ok bool) {
+	st, _, ok := l.state.Standing()
+	if !ok {
+		return nil, false
+	}
+	h = &Handover{
+		Standing: st, Announced: map[route.Family][]route.Announcement{},
 		Established: l.status.Established, LastError: l.status.LastError, LastErrorAt: l.status.LastErrorAt,
 	}
 	s := l.Session.Status()
@@ -179,8 +191,11 @@ func (l *loop) handover(c *conn, rest []byte) frozen {
 		if l.rib.refresh[f] {
 			h.Refresh = append(h.Refresh, f)
 		}
+		if l.rib.again[f] {
+			h.Again = append(h.Again, f)
+		}
 	}
-	return frozen{Frozen: Frozen{h, file}}
+	return h, true
 }
 
 // dup is another descriptor of a connection, that shares everything with it.
@@ -273,6 +288,7 @@ func (l *loop) goOn(t *taken) {
 	l.workers.Go(func() { c.write(l.written) })
 	l.rib.resume(t.Handover, n.Families)
 	l.status.Local, l.status.Remote = addrPort(t.nc.LocalAddr()), addrPort(t.nc.RemoteAddr())
+	l.keepConn()
 	l.queue = append(l.queue, Up{Name: l.cfg.Name, At: time.Now(), Negotiated: n, Taken: true})
 	l.send(c, message.Keepalive{})
 	l.log.Info("session taken over", "neighbor", l.cfg.Neighbor, "router_id", n.RouterID, "up_since", t.Standing.Since)

@@ -18,6 +18,8 @@ type Listener struct {
 	log   *slog.Logger
 	retry time.Duration
 
+	keeper SocketKeeper // nil: sockets end with the process
+
 	mu       sync.Mutex // guards what follows: accepting goroutines read sessions, Add and Remove change them, Sockets reads sockets
 	sessions map[pair]*Session
 	sockets  map[netip.Addr]*socket
@@ -136,11 +138,18 @@ func (l *Listener) drop(want map[netip.Addr][]*Session) {
 		if want[local] == nil {
 			s.ln.Close()
 			delete(l.sockets, local)
+			if l.keeper != nil {
+				l.keeper.Drop(local)
+			}
 		}
 	}
 }
 
-func (l *Listener) close() { l.drop(nil) }
+// close closes all sockets. Who keeps them goes on keeping them: another process may have taken over by now.
+func (l *Listener) close() {
+	l.keeper = nil
+	l.drop(nil)
+}
 
 // serve brings the socket of a local address to what its sessions want, and makes it where there is none.
 func (l *Listener) serve(ctx context.Context, local netip.Addr, sessions []*Session, workers *sync.WaitGroup) error {
@@ -154,6 +163,7 @@ func (l *Listener) serve(ctx context.Context, local netip.Addr, sessions []*Sess
 		}
 		s = &socket{ln: ln, keys: map[netip.Addr]string{}}
 		l.sockets[local] = s
+		l.keep(local, ln)
 		workers.Go(func() { l.acceptAll(ln, local) })
 	}
 	raw, err := s.ln.SyscallConn()

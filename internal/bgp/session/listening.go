@@ -16,6 +16,30 @@ type Listening struct {
 	File  *os.File     `json:"-"`
 }
 
+// SocketKeeper keeps listening sockets beyond the end of this process.
+type SocketKeeper interface {
+	// Keep takes the socket of a local address. The file stays the caller's.
+	Keep(local netip.Addr, f *os.File)
+	// Drop forgets it.
+	Drop(local netip.Addr)
+}
+
+// KeepWith has sockets kept. It must come before Run.
+func (l *Listener) KeepWith(k SocketKeeper) { l.keeper = k }
+
+func (l *Listener) keep(local netip.Addr, ln *net.TCPListener) {
+	if l.keeper == nil {
+		return
+	}
+	f, err := dup(ln)
+	if err != nil {
+		l.log.Debug("the socket cannot be kept for another process", "address", local, "error", err)
+		return
+	}
+	defer f.Close()
+	l.keeper.Keep(local, f)
+}
+
 // Sockets lists the sockets that are open now, each with a file to be closed by who asked.
 func (l *Listener) Sockets() ([]Listening, error) {
 	l.mu.Lock()

@@ -206,6 +206,9 @@ func (l *loop) wrote(ctx context.Context, w written) {
 		return
 	}
 	if w.err == nil {
+		if c == l.up && l.cfg.Keeper != nil {
+			l.cfg.Keeper.Writing(false)
+		}
 		if c == l.up && l.telling > 0 {
 			l.queue = append(l.queue, Announced{l.cfg.Name, w.at, l.telling})
 			l.telling = 0
@@ -250,15 +253,21 @@ func (l *loop) receive(ctx context.Context, i inbound) {
 // writer has nothing left to do, so a neighbor that does not read costs no memory.
 func (l *loop) flush() {
 	if c := l.up; c != nil && !c.writing && len(c.out) == 0 {
-		before := len(c.out)
+		before, known := len(c.out), l.rib.all()
 		var errs []error
 		c.out, l.telling, errs = l.rib.pending(c.out, l.encoder, l.agreed.EnhancedRefresh)
 		for _, err := range errs {
 			l.log.Error("cannot announce", "error", err)
 		}
 		l.countOut(c.out[before:])
+		if l.telling > 0 {
+			l.keepChange(known)
+		}
 	}
 	for _, c := range l.conns {
+		if c == l.up && c.waits() && l.cfg.Keeper != nil {
+			l.cfg.Keeper.Writing(true)
+		}
 		c.kick()
 	}
 }

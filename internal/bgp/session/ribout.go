@@ -17,6 +17,7 @@ type ribOut struct {
 	holdEnd    bool                  // keep End-of-RIB back
 	end        map[route.Family]bool // End-of-RIB is due
 	refresh    map[route.Family]bool // the neighbor asked for all again
+	again      map[route.Family]bool // it is not known what it has heard of what it was told
 }
 
 func newRIBOut(holdEnd bool) ribOut {
@@ -36,7 +37,7 @@ func (r *ribOut) set(f route.Family, list []route.Announcement) {
 // begin forgets what an earlier session was told.
 func (r *ribOut) begin(families []route.Family) {
 	r.sent = map[route.Family]map[netip.Prefix]route.Announcement{}
-	r.end, r.refresh = map[route.Family]bool{}, map[route.Family]bool{}
+	r.end, r.refresh, r.again = map[route.Family]bool{}, map[route.Family]bool{}, map[route.Family]bool{}
 	for _, f := range families {
 		r.sent[f], r.end[f] = map[netip.Prefix]route.Announcement{}, true
 	}
@@ -58,6 +59,9 @@ func (r *ribOut) resume(h *Handover, families []route.Family) {
 	for _, f := range h.Refresh {
 		r.refresh[f] = true
 	}
+	for _, f := range h.Again {
+		r.again[f] = true
+	}
 	r.waiting = len(r.want) == 0
 }
 
@@ -65,6 +69,18 @@ func (r *ribOut) resume(h *Handover, families []route.Family) {
 func (r *ribOut) announced(f route.Family) []route.Announcement {
 	out := slices.Collect(maps.Values(r.sent[f]))
 	slices.SortFunc(out, func(a, b route.Announcement) int { return route.ComparePrefix(a.Prefix, b.Prefix) })
+	return out
+}
+
+// all lists what the neighbor knows of every family.
+func (r *ribOut) all() map[route.Family][]route.Announcement {
+	if !r.changed || r.waiting {
+		return nil // nothing is about to change
+	}
+	out := map[route.Family][]route.Announcement{}
+	for f := range r.sent {
+		out[f] = r.announced(f)
+	}
 	return out
 }
 
@@ -86,12 +102,10 @@ func (r *ribOut) pending(dst []byte, e *message.Encoder, enhanced bool) (out []b
 	r.changed = false
 	for _, f := range e.Families {
 		sent, want := r.sent[f], r.want[f]
-		if r.refresh[f] {
-			clear(sent)
-			if enhanced { // RFC 7313, section 4.2
-				dst = (&message.RouteRefresh{Family: f, Subtype: message.RefreshBegin}).AppendTo(dst)
-			}
+		if r.refresh[f] && enhanced { // RFC 7313, section 4.2
+			dst = (&message.RouteRefresh{Family: f, Subtype: message.RefreshBegin}).AppendTo(dst)
 		}
+		// Also before all is said again: a neighbor without RFC 7313 takes away what is taken back and nothing else.
 		var gone []netip.Prefix
 		for p := range sent {
 			if _, ok := want[p]; !ok {
@@ -101,6 +115,9 @@ func (r *ribOut) pending(dst []byte, e *message.Encoder, enhanced bool) (out []b
 		}
 		slices.SortFunc(gone, route.ComparePrefix)
 		dst = e.Withdraw(dst, f, gone)
+		if r.refresh[f] || r.again[f] {
+			clear(sent)
+		}
 
 		var come []route.Announcement
 		for _, p := range slices.SortedFunc(maps.Keys(want), route.ComparePrefix) {
@@ -119,6 +136,7 @@ func (r *ribOut) pending(dst []byte, e *message.Encoder, enhanced bool) (out []b
 			dst = (&message.RouteRefresh{Family: f, Subtype: message.RefreshEnd}).AppendTo(dst)
 		}
 		delete(r.refresh, f)
+		delete(r.again, f)
 		if r.end[f] && !r.holdEnd {
 			dst = e.EndOfRIB(dst, f)
 			delete(r.end, f)
