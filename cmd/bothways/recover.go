@@ -80,6 +80,9 @@ func (d *daemon) recoverListening(along files) error {
 }
 
 func (d *daemon) recoverSession(along files) error {
+	if len(along) != 2 {
+		return fmt.Errorf("%d files, want a connection and its record", len(along))
+	}
 	record, err := along.at(1)
 	if err != nil {
 		return err

@@ -176,7 +176,7 @@ func openDaemon(ctx context.Context, c *config.Config, file string, verbose bool
 	d.store = newStore(c.StateDir(), c.Site, log)
 	d.sink = linkSink{d.tell}
 	d.watcher = linkwatch.New(d.rtnl, d.sink, log)
-	d.kept = handover.NewStore(os.Getenv("NOTIFY_SOCKET"))
+	d.kept = handover.NewStore(os.Getenv("NOTIFY_SOCKET"), log)
 	d.speaker = newSpeaker(d.sessionCtx, log, d.kept, d.tell)
 	d.bfd, d.probes = newDetector(log, d.kept, d.tell), newProber(log, d.tell)
 	d.proofs = newProver(d.tell)
@@ -259,6 +259,11 @@ func (d *daemon) run(ctx context.Context) error {
 			}
 		})
 	}
+	// To the end: what ends is not to be kept.
+	var last sync.WaitGroup
+	lastCtx, endLast := context.WithCancel(context.WithoutCancel(ctx))
+	defer endLast()
+	start(&last, func() error { return d.kept.Run(lastCtx) })
 	start(&loops, func() error { return d.loop.Run(d.loopCtx) })
 	start(&engines, func() error { return d.engine.Run(d.engineCtx) })
 	start(&others, func() error {
@@ -333,6 +338,8 @@ wait:
 		d.end(stop, &engines, &loops)
 	}
 	others.Wait()
+	endLast()
+	last.Wait()
 	return err
 }
 

@@ -1,8 +1,10 @@
 package handover
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -12,35 +14,115 @@ import (
 )
 
 // Store is the service manager: what is told to it (sd_notify(3)), and the open files that it keeps for the next process
-// where it may (systemd's FileDescriptorStoreMax=). Where there is none, nothing happens.
-type Store struct{ path string }
+// where it may (systemd's FileDescriptorStoreMax=). Where there is none, nothing happens. Files are given and taken back by
+// Run, in order: nobody else waits for a manager that is busy, as systemd is for seconds while it reads its units.
+type Store struct {
+	path  string
+	log   *slog.Logger
+	words chan word
+}
+
+// word is something to be said, with files that are closed behind it.
+type word struct {
+	state string
+	files []*os.File
+}
 
 // NewStore makes the one that a socket leads to, as NOTIFY_SOCKET names it; "": none.
-func NewStore(path string) *Store { return &Store{path} }
+func NewStore(path string, log *slog.Logger) *Store {
+	return &Store{path, log, make(chan word, storeQueue)}
+}
+
+// Bounds of what waits for the manager: each session and each local address says two words when it comes.
+const (
+	storeQueue    = 4 * MaxFiles
+	storePatience = 10 * time.Second // for one word
+	lastPatience  = time.Second      // at the end
+)
+
+// Run says what is to be said until ctx is done, and then what is left.
+func (s *Store) Run(ctx context.Context) error {
+	patience := storePatience
+	for {
+		select {
+		case w := <-s.words:
+			s.say(w, patience)
+			continue
+		default:
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		select {
+		case w := <-s.words:
+			s.say(w, patience)
+		case <-ctx.Done():
+			patience = lastPatience
+		}
+	}
+}
+
+func (s *Store) say(w word, patience time.Duration) {
+	defer closeAll(w.files)
+	if err := s.send(w, patience); err != nil {
+		s.log.Warn("files are not kept for the case of a crash", "error", err)
+	}
+}
 
 // Keeps reports whether there is anybody who may keep files.
-func (s *Store) Keeps() bool { return s != nil && s.path != "" }
+func (s *Store) Keeps() bool { return s.path != "" }
 
-// Tell tells it something, such as "READY=1".
-func (s *Store) Tell(state string) error { return s.send(state) }
+// Tell tells it something at once, such as "READY=1".
+func (s *Store) Tell(state string) error { return s.send(word{state: state}, lastPatience) }
 
 // Put has files kept under a name, in place of those that are there. They stay open here.
 func (s *Store) Put(name string, files ...*os.File) error {
-	if err := s.Remove(name); err != nil {
-		return err
+	w := word{state: "FDSTORE=1\nFDNAME=" + storeName(name)}
+	err := within(files, func(fds []int) error {
+		for _, fd := range fds {
+			mine, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				return os.NewSyscallError("duplicate descriptor", err)
+			}
+			w.files = append(w.files, os.NewFile(uintptr(mine), name))
+		}
+		return nil
+	})
+	if err == nil {
+		err = s.Remove(name)
 	}
-	return s.send("FDSTORE=1\nFDNAME="+storeName(name), files...)
+	if err == nil {
+		err = s.leave(w)
+	}
+	if err != nil {
+		closeAll(w.files)
+	}
+	return err
 }
 
 // Remove has what is kept under a name closed.
 func (s *Store) Remove(name string) error {
-	return s.send("FDSTOREREMOVE=1\nFDNAME=" + storeName(name))
+	return s.leave(word{state: "FDSTOREREMOVE=1\nFDNAME=" + storeName(name)})
+}
+
+// leave leaves a word for Run.
+func (s *Store) leave(w word) error {
+	if !s.Keeps() {
+		closeAll(w.files)
+		return nil
+	}
+	select {
+	case s.words <- w:
+		return nil
+	default:
+		return errors.New("service manager: too much waits to be said")
+	}
 }
 
 // storeName is a name without the character that stands between names.
 func storeName(s string) string { return strings.ReplaceAll(s, ":", "_") }
 
-func (s *Store) send(state string, files ...*os.File) error {
+func (s *Store) send(w word, patience time.Duration) error {
 	if !s.Keeps() {
 		return nil
 	}
@@ -49,26 +131,22 @@ func (s *Store) send(state string, files ...*os.File) error {
 		return fmt.Errorf("service manager: %w", os.NewSyscallError("make socket", err))
 	}
 	defer unix.Close(fd)
-	// One that is busy may not hold up the rest.
-	limit := unix.NsecToTimeval(int64(storePatience))
+	limit := unix.NsecToTimeval(int64(patience))
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit); err != nil {
 		return fmt.Errorf("service manager: %w", os.NewSyscallError("set time limit", err))
 	}
-	err = within(files, func(fds []int) error {
+	err = within(w.files, func(fds []int) error {
 		var rights []byte
 		if len(fds) > 0 {
 			rights = unix.UnixRights(fds...)
 		}
-		return os.NewSyscallError("sendmsg", unix.Sendmsg(fd, []byte(state), rights, &unix.SockaddrUnix{Name: s.path}, 0))
+		return os.NewSyscallError("sendmsg", unix.Sendmsg(fd, []byte(w.state), rights, &unix.SockaddrUnix{Name: s.path}, 0))
 	})
 	if err != nil {
 		return fmt.Errorf("service manager: %w", err)
 	}
 	return nil
 }
-
-// storePatience bounds one word to the service manager.
-const storePatience = time.Second
 
 // firstStored is the first descriptor that a service manager gives a process (sd_listen_fds(3)).
 const firstStored = 3

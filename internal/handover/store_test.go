@@ -1,7 +1,9 @@
 package handover
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -66,7 +68,10 @@ func TestStore(t *testing.T) {
 	}
 	defer a.Close()
 	defer b.Close()
-	s := NewStore(path)
+	s := NewStore(path, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); s.Run(ctx) }()
 	if err := s.Put("session er/primary: x", a, b); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +99,18 @@ func TestStore(t *testing.T) {
 			t.Errorf("%q with %d files, want %+v", buf[:n], files, want)
 		}
 	}
-	if err := NewStore("").Put("x", a); err != nil {
+	// What was left at the end is said.
+	cancel()
+	<-done
+	if err := s.Remove("late"); err != nil {
+		t.Fatal(err)
+	}
+	s.Run(ctx)
+	buf := make([]byte, 100)
+	if n, _, err := ln.ReadFromUnix(buf); err != nil || string(buf[:n]) != "FDSTOREREMOVE=1\nFDNAME=late" {
+		t.Errorf("%q, %v", buf[:n], err)
+	}
+	if err := NewStore("", nil).Put("x", a); err != nil {
 		t.Errorf("without a service manager: %v", err)
 	}
 }
