@@ -27,7 +27,7 @@ test-packages:
 race:
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v -e /internal/lab -e /internal/e2e)
 
-# Everything that bench/ measures, beside the other routers; root, and half an hour in which the machine does nothing else.
+# Everything that bench/ measures, beside the other routers; root, and an hour in which the machine does nothing else.
 # `go run ./bench -h` has the single cases.
 bench: build test-packages
 	$(GO) build -o bin/bench ./bench
