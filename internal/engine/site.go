@@ -49,6 +49,7 @@ type sessionState struct {
 	sparing    bool // stale routes are held although the neighbor has said everything
 	held       *held
 	lost       map[netip.Prefix]lost // taken back within policy.HoldWindow
+	order      []lostAt              // the oldest first; what is not in lost any more may still be here
 }
 
 func at(f route.Family) int { return int(f - route.IPv4) }
