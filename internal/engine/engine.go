@@ -403,6 +403,8 @@ func (e *Engine) fire() {
 			e.lookForTargets()
 		case k.what == "lost":
 			e.tellLost()
+		case k.what == "findings":
+			e.forgetCaptured()
 		case k.what == "survey":
 			e.survey()
 		case l == nil:

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -25,6 +26,7 @@ func (e *Engine) gatewaysSpeak(ev Captured) {
 		seen = map[netip.Addr]time.Time{}
 		e.captured[ev.Path] = seen
 	}
+	e.forgetCaptured()
 	for _, a := range ev.Gateways {
 		if e.keptOff(a, ev.Path) {
 			continue // its connection is about to move, or the address is left from before the pin
@@ -36,6 +38,13 @@ func (e *Engine) gatewaysSpeak(ev Captured) {
 		e.changed = true
 	}
 	e.at(dueKey{what: "findings"}, captureTime+time.Second)
+}
+
+// forgetCaptured drops those that have not been spoken with for long.
+func (e *Engine) forgetCaptured() {
+	for _, seen := range e.captured {
+		maps.DeleteFunc(seen, func(_ netip.Addr, last time.Time) bool { return e.now.Sub(last) > captureTime })
+	}
 }
 
 // keptOff reports whether a rule for the address alone keeps it off a path.

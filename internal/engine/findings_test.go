@@ -56,6 +56,15 @@ func TestCapturedGatewayThatFallsSilentIsForgotten(t *testing.T) {
 		if got := f.found(); len(got) != 0 {
 			t.Errorf("nobody speaks any more, and still found: %+v", got)
 		}
+		if err := f.engine.Query(f.ctx, func(v *View) {
+			for path, seen := range v.e.captured {
+				if len(seen) > 0 {
+					t.Errorf("%s: %v are kept", path, seen)
+				}
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
 	})
 }
 

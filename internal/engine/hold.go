@@ -20,6 +20,24 @@ type lost struct {
 	attrs *route.Attrs
 }
 
+// lostAt is a prefix that was taken back, in the order of that.
+type lostAt struct {
+	at     time.Time
+	prefix netip.Prefix
+}
+
+// forgetLost forgets what was taken back too long ago to belong to what goes now.
+func (s *sessionState) forgetLost(now time.Time) {
+	n := 0
+	for ; n < len(s.order) && now.Sub(s.order[n].at) > policy.HoldWindow; n++ {
+		// One that came back, and maybe went again, is not this one any more.
+		if x, ok := s.lost[s.order[n].prefix]; ok && x.at.Equal(s.order[n].at) {
+			delete(s.lost, s.order[n].prefix)
+		}
+	}
+	s.order = s.order[n:]
+}
+
 // withhold takes from updates what is not to be applied: while a set is held, nothing of it is taken out. Before, it
 // remembers what goes, so that it can come back.
 func (e *Engine) withhold(l *link, k SessionKey, updates []route.Update) []route.Update {
@@ -46,6 +64,7 @@ func (e *Engine) withhold(l *link, k SessionKey, updates []route.Update) []route
 					s.lost = map[netip.Prefix]lost{}
 				}
 				s.lost[p] = lost{e.now, attrs}
+				s.order = append(s.order, lostAt{e.now, p})
 			}
 		}
 		for _, p := range u.Announced {
@@ -73,11 +92,7 @@ func attrsOf(t *family, l route.Link, p netip.Prefix) *route.Attrs {
 // holdLastGood puts back what a link lost where that was sudden.
 func (e *Engine) holdLastGood(l *link, k SessionKey) {
 	s, t := &l.session[at(k.Family)], e.tables[at(k.Family)]
-	for p, x := range s.lost {
-		if e.now.Sub(x.at) > policy.HoldWindow {
-			delete(s.lost, p)
-		}
-	}
+	s.forgetLost(e.now)
 	if s.held != nil && len(s.held.prefixes) == 0 {
 		s.held = nil
 		delete(e.due, dueKey{"held", k})
@@ -96,7 +111,7 @@ func (e *Engine) holdLastGood(l *link, k SessionKey) {
 		s.held.prefixes[p] = x.attrs
 		t.table.Apply(l.number, l.imports[at(k.Family)], route.Update{Family: k.Family, Announced: []netip.Prefix{p}, Attrs: x.attrs}, 0)
 	}
-	s.lost = nil
+	s.lost, s.order = nil, nil
 	e.noteHeld(l, k, len(s.held.prefixes), t.table.Counts(l.number).Accepted)
 	if !l.LastGood.Keep {
 		e.at(dueKey{"held", k}, l.LastGood.For)

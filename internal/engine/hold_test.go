@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"bothways/internal/policy"
 	"bothways/internal/route"
 )
 
@@ -147,4 +148,27 @@ func TestHeldIsNotCountedAgainstTheNeighbor(t *testing.T) {
 			t.Errorf("refused %v, 32.0.0.1 goes by %s", f.refused, f.using("32.0.0.1/32"))
 		}
 	})
+}
+
+// TestForgetLost keeps what was taken back within the window, also where a prefix went, came back and went again.
+func TestForgetLost(t *testing.T) {
+	at := func(seconds int) time.Time { return time.Unix(1000+int64(seconds), 0) }
+	a, b := netip.MustParsePrefix("4.0.0.0/8"), netip.MustParsePrefix("5.0.0.0/8")
+	later := int(policy.HoldWindow/time.Second) + 1
+	s := sessionState{
+		lost:  map[netip.Prefix]lost{a: {at: at(2)}, b: {at: at(1)}},
+		order: []lostAt{{at(0), a}, {at(1), b}, {at(2), a}},
+	}
+	s.forgetLost(at(later))
+	if len(s.lost) != 2 || len(s.order) != 2 {
+		t.Errorf("the first loss of a is over, not the second: %v, %v", s.lost, s.order)
+	}
+	s.forgetLost(at(1 + later))
+	if _, ok := s.lost[b]; ok || len(s.lost) != 1 {
+		t.Errorf("b is not forgotten: %v", s.lost)
+	}
+	s.forgetLost(at(2 + later))
+	if len(s.lost) != 0 || len(s.order) != 0 {
+		t.Errorf("left: %v, %v", s.lost, s.order)
+	}
 }

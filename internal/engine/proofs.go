@@ -236,17 +236,17 @@ func (e *Engine) proved(ev Proved) {
 	if !changed || was == proof.Unknown && st.Verdict == proof.Same || e.proofs.kinds[ev.Subject] == ProvenOwn && st.Verdict == proof.None {
 		return
 	}
-	e.note("proof", ev.Subject.Link, fmt.Sprintf("as %s: %s", ev.Subject.Address, e.proofText(ev.Subject)))
+	e.note("proof", ev.Subject.Link, fmt.Sprintf("as %s: %s", ev.Subject.Address, e.proofText(ev.Subject, e.answering())))
 }
 
-// proofText says what was found, with the likely cause.
-func (e *Engine) proofText(s proof.Subject) string {
+// proofText says what was found, with the likely cause; answering is what is answered by each link.
+func (e *Engine) proofText(s proof.Subject, answering map[SessionKey]netip.Addr) string {
 	st := e.proofs.states[s]
 	switch st.Verdict {
 	case proof.Other:
 		return st.String() + ": " + asymmetryText(e.proofCase(s))
 	case proof.None:
-		return st.String() + ": " + e.silence(s)
+		return st.String() + ": " + silence(answering[SessionKey{s.Link, route.FamilyOf(s.Address)}])
 	}
 	return st.String()
 }
@@ -262,12 +262,22 @@ func (e *Engine) proofCase(s proof.Subject) flow.Asymmetry {
 	return e.explain(c, st.Last.Target.Address)
 }
 
-// silence says what no reply means, by the yardstick of the link's own address.
-func (e *Engine) silence(s proof.Subject) string {
-	for o, st := range e.proofs.states {
-		if o.Link == s.Link && o != s && route.FamilyOf(o.Address) == route.FamilyOf(s.Address) && st.Verdict != proof.None && st.Verdict != proof.Unknown {
-			return fmt.Sprintf("the way back to this address is missing, that to %s is there: it is not announced here, or not accepted", o.Address)
+// answering are addresses to which replies come, one for each link and family that has any.
+func (e *Engine) answering() map[SessionKey]netip.Addr {
+	out := map[SessionKey]netip.Addr{}
+	for _, s := range e.proofs.order {
+		k := SessionKey{s.Link, route.FamilyOf(s.Address)}
+		if v := e.proofs.states[s].Verdict; out[k] == (netip.Addr{}) && (v == proof.Same || v == proof.Other) {
+			out[k] = s.Address
 		}
+	}
+	return out
+}
+
+// silence says what no reply means, by the yardstick of another address of the link that is answered, if there is one.
+func silence(other netip.Addr) string {
+	if other.IsValid() {
+		return fmt.Sprintf("the way back to this address is missing, that to %s is there: it is not announced here, or not accepted", other)
 	}
 	return "nothing that is asked by this link is answered: those who are asked are silent, or no way back is there"
 }
@@ -329,10 +339,11 @@ type ProofView struct {
 
 func (e *Engine) viewProofs() []ProofView {
 	var out []ProofView
+	answering := e.answering()
 	for _, s := range e.proofs.order {
 		l, st := e.linkNamed(s.Link), e.proofs.states[s]
 		f := route.FamilyOf(s.Address)
-		v := ProofView{Subject: s, Path: l.Path, Kind: e.proofs.kinds[s], State: st, Up: l.usable()[at(f)], Text: e.proofText(s)}
+		v := ProofView{Subject: s, Path: l.Path, Kind: e.proofs.kinds[s], State: st, Up: l.usable()[at(f)], Text: e.proofText(s, answering)}
 		switch {
 		case !v.Up:
 			v.Text = "the link is down"

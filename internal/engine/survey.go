@@ -23,7 +23,8 @@ type Astray struct {
 	// Staying are on a living link, while new ones to the same addresses take another: after a failback, maybe on a line
 	// that is paid for by what passes.
 	Staying int
-	// Stranded have the addresses of a dead link, and there is nowhere to move them to.
+	// Stranded have the addresses of a link that is dead, or has no route to where they go, and there is nowhere to move
+	// them to.
 	Stranded int
 }
 
@@ -46,6 +47,11 @@ func (e *Engine) survey() {
 	if e.sent.mode == plan.Hold {
 		e.at(dueKey{what: "survey"}, surveyPause) // what the neighbors have not said yet cannot be judged by
 		return
+	}
+	for _, s := range e.surveys {
+		if s.known != (Astray{}) {
+			e.at(dueKey{what: "survey"}, surveyEvery) // also where no list comes
+		}
 	}
 	for _, t := range e.tables {
 		for _, l := range e.links {
@@ -114,8 +120,12 @@ func (e *Engine) surveyed(k moveKey) {
 			counted(s.known.Staying, "connection stays", "connections stay"), strings.Join(e.names(by.Links()), ", ")))
 	}
 	if s.tell && s.known.Stranded > 0 {
-		text := "connections have the addresses of this dead link and nowhere else to go: they wait for it"
-		e.note("connections", subject, counted(s.known.Stranded, "connection has the addresses of this dead link and nowhere else to go: it waits for it", text))
+		of := "this link, which has no route to where they go,"
+		if e.state(e.tables[at(k.family)]).Dead.Has(k.link) {
+			of = "this dead link"
+		}
+		e.note("connections", subject, counted(s.known.Stranded, "connection has the addresses of "+of+" and nowhere else to go: it waits for it",
+			"connections have the addresses of "+of+" and nowhere else to go: they wait for it"))
 	}
 	s.tell = false
 }

@@ -100,6 +100,26 @@ func TestSurveyFindsWhatStaysAfterAFailback(t *testing.T) {
 	})
 }
 
+// TestSurveyGoesOnWithoutAList asks again although the one who lists connections said nothing.
+func TestSurveyGoesOnWithoutAList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{})
+		defer f.end()
+		bothUp(f)
+		f.applied()
+		f.surveyed()
+		one := flow.Flow{Family: route.IPv4, Protocol: 6, Source: netip.MustParseAddrPort("10.20.1.1:1000"), Destination: netip.MustParseAddrPort("4.0.0.1:443"), Link: 3}
+		f.tell(FlowsListed{Mark: flow.Mark{Family: route.IPv4, Link: 3, Value: 3, Mask: 0xff}, Flows: []flow.Flow{one}})
+		for i := range 3 {
+			f.flows = nil
+			f.sleep(surveyEvery)
+			if !slices.Contains(f.flows, "list 3") {
+				t.Errorf("survey %d: asked %v", i, f.flows)
+			}
+		}
+	})
+}
+
 func TestSurveyFindsWhatIsStranded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, site, Adopted{})
