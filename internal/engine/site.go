@@ -50,7 +50,7 @@ type sessionState struct {
 	held        *held
 	lost        map[netip.Prefix]lost // taken back within policy.HoldWindow
 	stagedSince time.Time             // the first of what waits for the rest of the table
-	order       []lostAt              // of what is in lost, the first first
+	order       []lostAt              // the oldest first; what is not in lost any more may still be here
 }
 
 func at(f route.Family) int { return int(f - route.IPv4) }
