@@ -259,11 +259,6 @@ func (d *daemon) run(ctx context.Context) error {
 			}
 		})
 	}
-	// To the end: what ends is not to be kept.
-	var last sync.WaitGroup
-	lastCtx, endLast := context.WithCancel(context.WithoutCancel(ctx))
-	defer endLast()
-	start(&last, func() error { return d.kept.Run(lastCtx) })
 	start(&loops, func() error { return d.loop.Run(d.loopCtx) })
 	start(&engines, func() error { return d.engine.Run(d.engineCtx) })
 	start(&others, func() error {
@@ -295,6 +290,11 @@ func (d *daemon) run(ctx context.Context) error {
 	if err := d.kept.Tell(fmt.Sprintf("READY=1\nMAINPID=%d", os.Getpid())); err != nil {
 		d.log.Warn("cannot tell the service manager", "error", err)
 	}
+	// After that word, and to the end: what ends is not to be kept.
+	var last sync.WaitGroup
+	lastCtx, endLast := context.WithCancel(context.WithoutCancel(ctx))
+	defer endLast()
+	start(&last, func() error { return d.kept.Run(lastCtx) })
 
 	var stop v1.Stop
 	var err error

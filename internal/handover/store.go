@@ -37,35 +37,47 @@ func NewStore(path string, log *slog.Logger) *Store {
 const (
 	storeQueue    = 4 * MaxFiles
 	storePatience = 10 * time.Second // for one word
-	lastPatience  = time.Second      // at the end
+	storeTry      = 200 * time.Millisecond
 )
 
-// Run says what is to be said until ctx is done, and then what is left.
+// Run says what is to be said until ctx is done, and then what is left, as long as somebody listens.
 func (s *Store) Run(ctx context.Context) error {
-	patience := storePatience
+	well := true
+	say := func(w word) bool {
+		defer closeAll(w.files)
+		err := s.patiently(ctx, w)
+		if err != nil && well {
+			s.log.Warn("the service manager does not listen: files are not kept for the case of a crash", "error", err)
+		}
+		well = err == nil
+		return well
+	}
+	for ctx.Err() == nil {
+		select {
+		case w := <-s.words:
+			say(w)
+		case <-ctx.Done():
+		}
+	}
 	for {
 		select {
 		case w := <-s.words:
-			s.say(w, patience)
-			continue
+			if say(w) {
+				continue
+			}
 		default:
 		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		select {
-		case w := <-s.words:
-			s.say(w, patience)
-		case <-ctx.Done():
-			patience = lastPatience
-		}
+		return nil
 	}
 }
 
-func (s *Store) say(w word, patience time.Duration) {
-	defer closeAll(w.files)
-	if err := s.send(w, patience); err != nil {
-		s.log.Warn("files are not kept for the case of a crash", "error", err)
+// patiently says a word, and again to one that is busy. Once ctx is done it is said at once or not.
+func (s *Store) patiently(ctx context.Context, w word) (err error) {
+	for until := time.Now().Add(storePatience); ; {
+		err = s.send(w)
+		if !errors.Is(err, unix.EAGAIN) || ctx.Err() != nil || time.Now().After(until) {
+			return err
+		}
 	}
 }
 
@@ -73,7 +85,9 @@ func (s *Store) say(w word, patience time.Duration) {
 func (s *Store) Keeps() bool { return s.path != "" }
 
 // Tell tells it something at once, such as "READY=1".
-func (s *Store) Tell(state string) error { return s.send(word{state: state}, lastPatience) }
+func (s *Store) Tell(state string) error {
+	return s.patiently(context.Background(), word{state: state})
+}
 
 // Put has files kept under a name, in place of those that are there. They stay open here.
 func (s *Store) Put(name string, files ...*os.File) error {
@@ -122,7 +136,7 @@ func (s *Store) leave(w word) error {
 // storeName is a name without the character that stands between names.
 func storeName(s string) string { return strings.ReplaceAll(s, ":", "_") }
 
-func (s *Store) send(w word, patience time.Duration) error {
+func (s *Store) send(w word) error {
 	if !s.Keeps() {
 		return nil
 	}
@@ -131,7 +145,7 @@ func (s *Store) send(w word, patience time.Duration) error {
 		return fmt.Errorf("service manager: %w", os.NewSyscallError("make socket", err))
 	}
 	defer unix.Close(fd)
-	limit := unix.NsecToTimeval(int64(patience))
+	limit := unix.NsecToTimeval(int64(storeTry))
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit); err != nil {
 		return fmt.Errorf("service manager: %w", os.NewSyscallError("set time limit", err))
 	}

@@ -132,3 +132,25 @@ func TestTakeStoredOfAnother(t *testing.T) {
 		t.Error("children would be told of them")
 	}
 }
+
+// TestStoreThatDoesNotListen holds up neither who has something kept, nor the end.
+func TestStoreThatDoesNotListen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	ln, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	s := NewStore(path, slog.New(slog.DiscardHandler))
+	began := time.Now()
+	for i := range 1000 {
+		if err := s.Remove(fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if s.Run(ctx); time.Since(began) > storePatience/2 {
+		t.Errorf("took %v", time.Since(began))
+	}
+}
