@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,14 @@ func TestFailoverIsTimedFromEvidence(t *testing.T) {
 	trackIs(t, w, "isp-a/main", "bfd", "up")
 	trackIs(t, w, "isp-a/main", "probes", "up")
 	trackIs(t, w, "isp-b/main", "probes", "up")
+	// A session comes up at slow timers, and agrees on the fast ones then.
+	eventually(t, func(context.Context) error {
+		out, err := ask(w, "isp-a", "birdc", "-s", filepath.Join(w.Dir, "bird.ctl"), "show", "bfd", "sessions")
+		if n := strings.Count(out, " 0.050 "); err != nil || n != 2 || strings.Count(out, "0.150") != 2 {
+			return fmt.Errorf("BFD has not agreed on its timers: %v: %s", err, out)
+		}
+		return nil
+	})
 	before := time.Now()
 	if err := w.Fail(within(t), "isp-a/main", true); err != nil {
 		t.Fatal(err)
