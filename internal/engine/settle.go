@@ -95,7 +95,11 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 	b.Shapers = shapers(e.cfg, e.links)
 	b.Replace = withRoutes && e.replace
 	for i, t := range e.tables {
-		if withRoutes {
+		switch {
+		case !withRoutes:
+		case b.Routes == nil:
+			b.Routes = slices.Clip(t.changes) // maybe a million, and nobody else's from here on
+		default:
 			b.Routes = append(b.Routes, t.changes...)
 		}
 		s := e.state(t)
