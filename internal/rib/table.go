@@ -32,6 +32,7 @@ type Table struct {
 	touched slab[touch]
 	lastSet uint32 // what hold gave last
 	scratch []Candidate
+	graded  []graded
 	key     []byte
 }
 
@@ -46,6 +47,7 @@ type entry struct {
 type attrSet struct {
 	attrs *route.Attrs
 	refs  int32
+	worth worth
 }
 
 // Counts are the numbers of a link's routes.
@@ -349,7 +351,7 @@ func (t *Table) hold(a *route.Attrs) uint32 {
 		id = uint32(len(t.sets))
 		t.sets = append(t.sets, attrSet{})
 	}
-	t.sets[id] = attrSet{attrs: a, refs: 1}
+	t.sets[id] = attrSet{attrs: a, refs: 1, worth: worthOf(a)}
 	t.setOf[a], t.lastSet = id, id
 	return id
 }
