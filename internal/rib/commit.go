@@ -53,6 +53,12 @@ func (t *Table) Commit(each func(Change)) {
 			each(Change{Prefix: t.index.prefix(c.slot), Old: c.old, New: now})
 		}
 	}
+	t.touched.empty(keptScratch)
+	t.clear()
+}
+
+// clear takes out the prefixes without a route that a commit leaves, and ends it.
+func (t *Table) clear() {
 	for slot := range t.dirty.all() {
 		d := t.index.dests.at(*slot)
 		d.dirty, d.walked = false, false
@@ -62,7 +68,6 @@ func (t *Table) Commit(each func(Change)) {
 			t.free = append(t.free, *slot)
 		}
 	}
-	t.touched.empty(keptScratch)
 	t.dirty.empty(keptScratch)
 }
 
@@ -156,7 +161,7 @@ func (t *Table) decide(slot uint32) RankingID {
 		if e.reason != policy.Accepted {
 			continue
 		}
-		g := graded{t.links[e.link].grade(t.sets[e.set].worth, e.set == 0), e.link}
+		g := graded{t.links[e.link].grade(t.worths[e.set], e.set == 0), e.link}
 		at := len(gs)
 		for gs = append(gs, g); at > 0 && g.less(gs[at-1].grade); at-- {
 			gs[at] = gs[at-1]
