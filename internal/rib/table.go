@@ -24,7 +24,7 @@ type Table struct {
 	routes slab[entry] // 0 is unused: it ends a chain
 	spare  uint32      // head of the chain of free entries
 	sets   []attrSet
-	worths []worth // by set: what the decision reads for every route, close together
+	worths []worth       // by set: what the decision reads for every route, close together
 	held   [256][]uint32 // by link and the last bits of the serial: a set that hold gave of late
 	spares []uint32
 	single [256]RankingID // by link: of a prefix that this link alone has; 0: not asked yet
