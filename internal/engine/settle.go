@@ -40,7 +40,7 @@ func (e *Engine) settle() {
 		for _, l := range t.down.Links() {
 			t.purge(l)
 		}
-		emit := func(c kstate.RouteChange) { t.changes = append(t.changes, c) }
+		emit := t.wants
 		e.takeDue(t, emit)
 		t.fib.Small(e.state(t), emit)
 		e.noteLostRoutes(t)
@@ -90,9 +90,9 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 		switch {
 		case !withRoutes:
 		case b.Routes == nil:
-			b.Routes = slices.Clip(t.changes) // maybe a million, and nobody else's from here on
+			b.Routes = append(t.changes, t.later...) // maybe a million, and nobody else's from here on
 		default:
-			b.Routes = append(b.Routes, t.changes...)
+			b.Routes = append(append(b.Routes, t.changes...), t.later...)
 		}
 		e.sent.states[i] = e.state(t)
 	}
@@ -102,7 +102,7 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 	}
 	if withRoutes {
 		for _, t := range e.tables {
-			t.changes = nil
+			t.changes, t.later = nil, nil
 		}
 		e.replace = false
 	}

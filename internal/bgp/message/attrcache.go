@@ -28,6 +28,7 @@ const (
 	cachedChunk = 256     // sets
 	keyChunk    = 8 << 10 // bytes
 	firstPlaces = 256
+	memoryPage  = 4 << 10
 )
 
 // attrHash is a hash of a key that no neighbor can foresee.
@@ -85,6 +86,10 @@ func (c *attrCache) put(place uint64) {
 func (c *attrCache) grow() {
 	old := c.places
 	c.places = make([]uint64, max(2*len(old), firstPlaces))
+	// Memory that is read before it is written costs the kernel a second fault, and every processor an interrupt.
+	for at := 0; at < len(c.places); at += memoryPage / 8 {
+		c.places[at] = 0
+	}
 	for _, p := range old {
 		if p != 0 {
 			c.put(p)
