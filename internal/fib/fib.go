@@ -43,6 +43,7 @@ type FIB struct {
 	groups groups
 	steer  map[steerKey]rib.RankingID
 	single map[route.Link]rib.RankingID
+	rest   map[withoutKey]rib.RankingID
 	small  map[kstate.RouteKey]smallRoute
 	state  State // of the last Small
 	fresh  bool  // nothing has changed since
@@ -71,7 +72,7 @@ type view struct {
 func New(f route.Family, p Params, t *rib.Table) *FIB {
 	return &FIB{
 		family: f, params: p, views: views(f, p.Steer), to: destinations(f, p.Steer), table: t, groups: newGroups(f, t.Rankings()),
-		steer: map[steerKey]rib.RankingID{}, single: map[route.Link]rib.RankingID{},
+		steer: map[steerKey]rib.RankingID{}, single: map[route.Link]rib.RankingID{}, rest: map[withoutKey]rib.RankingID{},
 		small: map[kstate.RouteKey]smallRoute{},
 	}
 }
@@ -201,47 +202,6 @@ func (f *FIB) change(v *view, c rib.Change, emit func(kstate.RouteChange)) {
 	}
 }
 
-// links keeps the tables of links: each holds the minimal cover of what its link can reach, which is the prefixes that
-// the link has a route for and no route for anything that covers them.
-func (f *FIB) links(c rib.Change, emit func(kstate.RouteChange)) {
-	if coversItself(c.Old) && coversItself(c.New) {
-		return
-	}
-	rs := f.table.Rankings()
-	before := rs.Links(c.Old.Own).Minus(rs.Links(c.Old.Cover))
-	after := rs.Links(c.New.Own).Minus(rs.Links(c.New.Cover))
-	if before == after {
-		return
-	}
-	for _, l := range after.Minus(before).Links() {
-		emit(kstate.RouteChange{Route: f.linkRoute(l, c.Prefix, f.groups.hold(f.only(l)))})
-	}
-	for _, l := range before.Minus(after).Links() {
-		rank := f.only(l)
-		emit(kstate.RouteChange{Delete: true, Route: f.linkRoute(l, c.Prefix, f.groups.id(rank))})
-		f.groups.release(rank)
-	}
-}
-
-// coversItself reports that no link has a route for the prefix that has none for what covers it, where that takes no
-// counting: nearly all prefixes of a full table with a default under it.
-func coversItself(s rib.State) bool { return s.Own == 0 || s.Own == s.Cover || s.Ranking == s.Cover }
-
-func (f *FIB) linkRoute(l route.Link, p netip.Prefix, group kstate.NexthopID) kstate.Route {
-	key := kstate.RouteKey{Table: kstate.Table + uint32(l), Prefix: p, Metric: kstate.MetricRanking}
-	return kstate.Route{RouteKey: key, Type: kstate.Unicast, Nexthop: group}
-}
-
-// only is the ranking of nothing but one link.
-func (f *FIB) only(l route.Link) rib.RankingID {
-	id, ok := f.single[l]
-	if !ok {
-		id = f.table.Rankings().Intern(rib.Ranking{Tiers: [][]route.Link{{l}}})
-		f.single[l] = id
-	}
-	return id
-}
-
 // Small computes the routes that are few and depend on the links' state, and emits what differs from the last time: the
 // tiers of the default and of steered prefixes, blackholes, networks inside. It is called after each batch of changes
 // and after each change of State.
@@ -264,6 +224,7 @@ func (f *FIB) Small(s State, emit func(kstate.RouteChange)) {
 			f.tiers(v, p, s, put)
 		}
 	}
+	f.barriers(put)
 	for _, l := range f.params.Replies {
 		if s.Present.Has(l) {
 			put(kstate.ReplyTable+uint32(l), f.family.Default(), kstate.MetricRanking, kstate.Unicast, 0, f.only(l))
@@ -411,11 +372,13 @@ func (f *FIB) answer(rule int, dst netip.Prefix, s State) Answer {
 	return a
 }
 
-// InUse describes the rankings that routes point at.
+// InUse describes the rankings that routes point at, but for those that are only behind others in the tables of links.
 func (f *FIB) InUse() []RankingUse {
 	var out []RankingUse
 	for r, g := range f.groups.byRank {
-		out = append(out, RankingUse{ID: g.id, Ranking: f.table.Rankings().Get(r), Routes: g.refs})
+		if n := g.refs - g.behind; n > 0 {
+			out = append(out, RankingUse{ID: g.id, Ranking: f.table.Rankings().Get(r), Routes: n})
+		}
 	}
 	slices.SortFunc(out, func(a, b RankingUse) int { return cmp.Or(b.Routes-a.Routes, cmp.Compare(a.ID, b.ID)) })
 	return out

@@ -92,18 +92,21 @@ func (s *site) print(r kstate.Route) string {
 	if r.Type != kstate.Unicast {
 		return text + " " + r.Type.String()
 	}
-	for _, u := range s.fib.InUse() {
-		if u.ID == r.Nexthop {
-			return text + fmt.Sprintf(" via %v", u.Ranking.Tiers)
+	for rank, g := range s.fib.groups.byRank {
+		if g.id == r.Nexthop {
+			return text + fmt.Sprintf(" via %v", s.table.Rankings().Get(rank).Tiers)
 		}
 	}
 	return text + fmt.Sprintf(" via unknown group %d", r.Nexthop)
 }
 
-func (s *site) main() []string {
+func (s *site) main() []string { return s.link(0) }
+
+// link is the table of a link; 0: ours.
+func (s *site) link(l route.Link) []string {
 	var out []string
 	for _, r := range s.have {
-		if r.Table == kstate.Table {
+		if r.Table == kstate.Table+uint32(l) {
 			out = append(out, s.print(r))
 		}
 	}
@@ -177,23 +180,61 @@ func TestTablesOfLinks(t *testing.T) {
 	s.announce(ispA, 1, "0.0.0.0/0", "9.0.0.0/8")
 	s.announce(primary, 1, "4.0.0.0/8", "4.1.0.0/16", "5.1.0.0/16")
 	s.settle()
-	linkRoutes := func(l route.Link) []string {
-		var out []string
-		for _, r := range s.have {
-			if r.Table == kstate.Table+uint32(l) {
-				out = append(out, s.print(r))
-			}
-		}
-		slices.Sort(out)
-		return out
-	}
-	expect(t, "isp-a reaches everything by its default", linkRoutes(ispA), "0.0.0.0/0 table 9803 metric 100 via [[3]]")
-	expect(t, "the circuit's minimal cover", linkRoutes(primary),
-		"4.0.0.0/8 table 9801 metric 100 via [[1]]", "5.1.0.0/16 table 9801 metric 100 via [[1]]")
+	expect(t, "isp-a reaches everything by its default", s.link(ispA), "0.0.0.0/0 table 9803 metric 100 via [[3]]")
+	expect(t, "the circuit's minimal cover, and where that goes without it", s.link(primary),
+		"4.0.0.0/8 table 9801 metric 100 via [[1]]", "4.0.0.0/8 table 9801 metric 101 via [[3]]",
+		"5.1.0.0/16 table 9801 metric 100 via [[1]]", "5.1.0.0/16 table 9801 metric 101 via [[3]]")
 	s.withdraw(primary, "4.0.0.0/8")
+	s.announce(secondary, 1, "5.1.0.0/16")
+	s.table.SetStatic(ispB, true)
 	s.settle()
-	expect(t, "without the cover", linkRoutes(primary),
-		"4.1.0.0/16 table 9801 metric 100 via [[1]]", "5.1.0.0/16 table 9801 metric 100 via [[1]]")
+	expect(t, "without the cover, with another link", s.link(primary),
+		"4.1.0.0/16 table 9801 metric 100 via [[1]]", "4.1.0.0/16 table 9801 metric 101 via [[3] [4]]",
+		"5.1.0.0/16 table 9801 metric 100 via [[1]]", "5.1.0.0/16 table 9801 metric 101 via [[2] [3] [4]]")
+	expect(t, "isp-a has somebody behind it", s.link(ispA), "0.0.0.0/0 table 9803 metric 100 via [[3]]", "0.0.0.0/0 table 9803 metric 101 via [[4]]")
+	s.withdraw(primary, "4.1.0.0/16", "5.1.0.0/16")
+	s.withdraw(ispA, "0.0.0.0/0")
+	s.settle()
+	expect(t, "nothing is left", s.link(primary))
+	expect(t, "isp-a without a default", s.link(ispA), "9.0.0.0/8 table 9803 metric 100 via [[3]]", "9.0.0.0/8 table 9803 metric 101 via [[4]]")
+	for r := range s.fib.groups.byRank {
+		if r := s.table.Rankings().Get(r); r.Links().Has(primary) {
+			t.Errorf("a group of %v is kept for nothing", r.Tiers)
+		}
+	}
+	for _, u := range s.fib.InUse() {
+		if fmt.Sprint(u.Ranking.Tiers) == "[[2] [3] [4]]" && u.Routes != 1 {
+			t.Errorf("%d routes use %v", u.Routes, u.Ranking.Tiers)
+		}
+	}
+}
+
+// TestBarriers: what a rule drops rather than let it go by other links does not do so from a link's own table either.
+func TestBarriers(t *testing.T) {
+	pin := Steer{Name: "vpn", To: prefixes("4.1.0.7/32", "4.2.0.0/16"), Drop: true, Use: [][]route.LinkSet{{route.NewLinkSet(ispA)}}}
+	other := Steer{Name: "soft", To: prefixes("7.0.0.0/8"), Use: [][]route.LinkSet{{route.NewLinkSet(ispB)}}}
+	s := newSite(t, Params{Compress: true, Steer: []Steer{pin, other}})
+	s.announce(ispA, 1, "0.0.0.0/0")
+	s.table.SetStatic(ispB, true)
+	s.announce(primary, 1, "4.0.0.0/8", "4.1.0.7/32")
+	s.settle()
+	expect(t, "isp-a", s.link(ispA),
+		"0.0.0.0/0 table 9803 metric 100 via [[3]]", "0.0.0.0/0 table 9803 metric 101 via [[4]]",
+		"4.1.0.7/32 table 9803 metric 1000 throw", "4.1.0.7/32 table 9803 metric 101 via [[3]]",
+		"4.2.0.0/16 table 9803 metric 1000 throw", "4.2.0.0/16 table 9803 metric 101 via [[3]]")
+	expect(t, "isp-b, by which the rule lets nothing go", s.link(ispB),
+		"0.0.0.0/0 table 9804 metric 100 via [[4]]", "0.0.0.0/0 table 9804 metric 101 via [[3]]")
+	s.announce(ispA, 1, "4.1.0.7/32")
+	s.settle()
+	s.withdraw(ispA, "0.0.0.0/0")
+	s.settle()
+	expect(t, "isp-a has only the pin", s.link(ispA), "4.1.0.7/32 table 9803 metric 100 via [[3]]")
+	s.announce(ispA, 1, "0.0.0.0/0")
+	s.settle()
+	expect(t, "and its default again", s.link(ispA),
+		"0.0.0.0/0 table 9803 metric 100 via [[3]]", "0.0.0.0/0 table 9803 metric 101 via [[4]]",
+		"4.1.0.7/32 table 9803 metric 1000 throw", "4.1.0.7/32 table 9803 metric 101 via [[3]]",
+		"4.2.0.0/16 table 9803 metric 1000 throw", "4.2.0.0/16 table 9803 metric 101 via [[3]]")
 }
 
 func TestPin(t *testing.T) {

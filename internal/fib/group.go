@@ -38,8 +38,9 @@ type groups struct {
 }
 
 type group struct {
-	id   kstate.NexthopID
-	refs int
+	id     kstate.NexthopID
+	refs   int
+	behind int // of them, those of routes that are used only until the daemon knows that a carrier is lost
 }
 
 func newGroups(f route.Family, r *rib.Rankings) groups {

@@ -102,6 +102,15 @@ func (t *Table) States() iter.Seq2[netip.Prefix, State] {
 	}
 }
 
+// State is what the last Commit decided for exactly this prefix; zero where the table does not have it.
+func (t *Table) State(p netip.Prefix) State {
+	slot, ok := t.index.get(keyOf(p))
+	if !ok {
+		return State{}
+	}
+	return t.index.dests.at(slot).state()
+}
+
 // Lookup returns the ranking for a destination, a single address or a prefix, by longest match, and the prefix that
 // matched. Without a match it is the empty ranking and ok is false.
 func (t *Table) Lookup(dst netip.Prefix) (p netip.Prefix, id RankingID, ok bool) {
