@@ -174,7 +174,7 @@ func openDaemon(ctx context.Context, c *config.Config, file string, verbose bool
 	}
 	d.loop = reconcile.New(d.rtnl, d.nft, d.shape, compareEvery, log, d.note)
 	d.store = newStore(c.StateDir(), c.Site, log)
-	d.sink = linkSink{d.tell}
+	d.sink = linkSink{d.tell, d}
 	d.watcher = linkwatch.New(d.rtnl, d.sink, log)
 	d.kept = handover.NewStore(os.Getenv("NOTIFY_SOCKET"), log)
 	d.speaker = newSpeaker(d.sessionCtx, log, d.kept, d.tell)

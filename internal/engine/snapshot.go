@@ -35,8 +35,10 @@ type Snapshot struct {
 	Flows    FillView
 	Use      []UseView
 	Journal  []JournalEntry
-	Findings []config.Finding
-	Prefixes [2]int // by family, rejected ones included
+	// Failovers counts them.
+	Failovers *Failovers
+	Findings  []config.Finding
+	Prefixes  [2]int // by family, rejected ones included
 }
 
 // LinkView is a link.
@@ -119,7 +121,7 @@ type AnswerView struct {
 
 func (e *Engine) publish() {
 	_, mode := e.restart.Next(e.now, e.waiting())
-	s := &Snapshot{Site: e.cfg.Site, At: e.now, Mode: mode, Waiting: e.waiting(), Mask: e.cfg.Mark, Sequence: e.sequence, Journal: slices.Clone(e.journal.entries)}
+	s := &Snapshot{Site: e.cfg.Site, At: e.now, Mode: mode, Waiting: e.waiting(), Mask: e.cfg.Mark, Sequence: e.sequence, Journal: slices.Clone(e.journal.entries), Failovers: e.tally.publish()}
 	for _, l := range e.links {
 		s.Links = append(s.Links, e.viewLink(l))
 	}
