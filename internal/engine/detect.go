@@ -115,6 +115,7 @@ func (e *Engine) probed(ev Probed) {
 	}
 	next, changed := p.Observe(e.now, ev.Result)
 	*p = next
+	e.publishSoon() // what was measured
 	if !changed {
 		return
 	}

@@ -391,6 +391,16 @@ func (e *Engine) nextDue() time.Duration {
 	return max(next, 0)
 }
 
+// publishEvery bounds how often what moves all the time and changes nothing is published.
+const publishEvery = time.Second
+
+// publishSoon has the state published within publishEvery, with whatever else comes until then.
+func (e *Engine) publishSoon() {
+	if key := (dueKey{what: "publish"}); e.due[key].IsZero() {
+		e.at(key, publishEvery)
+	}
+}
+
 // fire does what is due.
 func (e *Engine) fire() {
 	for k, t := range e.due {

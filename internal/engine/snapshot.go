@@ -13,6 +13,7 @@ import (
 	"bothways/internal/kstate"
 	"bothways/internal/nat"
 	"bothways/internal/plan"
+	"bothways/internal/policy"
 	"bothways/internal/rib"
 	"bothways/internal/route"
 	"bothways/internal/track"
@@ -68,8 +69,13 @@ type LinkFamilyView struct {
 	Stale    bool
 	Counts   rib.Counts
 	Limit    int
-	Held     int // prefixes that the neighbor took back, and that are kept
+	Level    policy.LimitLevel // towards Limit
+	Held     int               // prefixes that the neighbor took back, and that are kept
 	Astray   Astray
+	// Unanswered counts connections that inside hosts opened and that nobody has answered, when they were looked at last, at
+	// Surveyed; zero: never.
+	Unanswered int
+	Surveyed   time.Time
 }
 
 // PathView is a path.
@@ -161,10 +167,11 @@ func (e *Engine) viewLink(l *link) LinkView {
 		}
 		s, n := l.session[at(f)], e.tables[at(f)].table.Counts(l.number)
 		n.Received += n.Staged // what waits to be decided was received
+		survey := e.surveyOf(moveKey{l.number, f})
 		v.Families = append(v.Families, LinkFamilyView{
 			Family: f, Address: l.Address(f), Neighbor: hop, Track: *l.tracks.Neighbor(f), BFD: *l.tracks.BFD(f), Probes: *l.tracks.Probe(f), HasBFD: l.Link.BFD != nil, Usable: l.tracks.Usable(f) && l.index != 0,
-			Up: s.up, Complete: s.complete, Stale: s.stale, Counts: n, Limit: l.Limit.Max, Held: e.heldOf(l, f),
-			Astray: e.surveyOf(moveKey{l.number, f}).known,
+			Up: s.up, Complete: s.complete, Stale: s.stale, Counts: n, Limit: l.Limit.Max, Level: s.level, Held: e.heldOf(l, f),
+			Astray: survey.known, Unanswered: survey.unanswered, Surveyed: survey.at,
 		})
 	}
 	return v
