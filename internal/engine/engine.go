@@ -86,6 +86,7 @@ type family struct {
 	table   *rib.Table
 	fib     *fib.FIB
 	inside  []kstate.Nexthop
+	due     route.LinkSet // links whose whole table is taken at the end of the turn
 	down    route.LinkSet // links whose session just ended: dead to the rankings until their routes are taken out
 	drained route.LinkSet
 	moved   route.LinkSet

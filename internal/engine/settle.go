@@ -7,7 +7,6 @@ import (
 	"bothways/internal/kstate"
 	"bothways/internal/nat"
 	"bothways/internal/plan"
-	"bothways/internal/rib"
 	"bothways/internal/route"
 )
 
@@ -42,7 +41,7 @@ func (e *Engine) settle() {
 			t.purge(l)
 		}
 		emit := func(c kstate.RouteChange) { t.changes = append(t.changes, c) }
-		t.table.Commit(func(c rib.Change) { t.fib.Change(c, emit) })
+		e.takeDue(t, emit)
 		t.fib.Small(e.state(t), emit)
 		e.noteLostRoutes(t)
 	}
@@ -80,19 +79,12 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 	if e.withdrawn {
 		return
 	}
-	b := plan.Batch{Mode: mode, Objects: e.objects(), Lost: e.lost}
+	b := e.batch(mode)
+	b.Lost = e.lost
 	rules, text := e.ruleset()
 	if text != e.sent.ruleset {
 		b.Ruleset = rules
 	}
-	var links []fib.SysctlLink
-	for _, l := range e.links {
-		if l.index != 0 {
-			links = append(links, fib.SysctlLink{Interface: l.Interface, Automatic: l.Auto})
-		}
-	}
-	b.Sysctls = fib.Sysctls(links, e.insidePresent())
-	b.Shapers = shapers(e.cfg, e.links)
 	b.Replace = withRoutes && e.replace
 	for i, t := range e.tables {
 		switch {
@@ -102,11 +94,7 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 		default:
 			b.Routes = append(b.Routes, t.changes...)
 		}
-		s := e.state(t)
-		e.sent.states[i] = s
-		for _, l := range s.Dead.Links() {
-			b.Dead = append(b.Dead, fib.NexthopOf(l, t.f))
-		}
+		e.sent.states[i] = e.state(t)
 	}
 	if e.sent.any && b.Ruleset == nil && !b.Replace && len(b.Routes) == 0 && len(b.Lost) == 0 && mode == e.sent.mode &&
 		slices.Equal(b.Sysctls, e.sent.sysctls) && equalShapers(b.Shapers, e.sent.shapers) && equalObjects(b.Objects, e.sent.objects) {
@@ -133,6 +121,24 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 	}
 	e.deps.Kernel.Submit(b)
 	e.changed = true
+}
+
+// batch is what is wanted now, but for routes and the ruleset.
+func (e *Engine) batch(mode plan.Mode) plan.Batch {
+	b := plan.Batch{Mode: mode, Objects: e.objects(), Shapers: shapers(e.cfg, e.links)}
+	var links []fib.SysctlLink
+	for _, l := range e.links {
+		if l.index != 0 {
+			links = append(links, fib.SysctlLink{Interface: l.Interface, Automatic: l.Auto})
+		}
+	}
+	b.Sysctls = fib.Sysctls(links, e.insidePresent())
+	for _, t := range e.tables {
+		for _, l := range e.state(t).Dead.Links() {
+			b.Dead = append(b.Dead, fib.NexthopOf(l, t.f))
+		}
+	}
+	return b
 }
 
 func equalShapers(a, b []kstate.Shaper) bool {

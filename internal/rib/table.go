@@ -24,6 +24,7 @@ type Table struct {
 	routes slab[entry] // 0 is unused: it ends a chain
 	spare  uint32      // head of the chain of free entries
 	sets   []attrSet
+	worths []worth // by set: what the decision reads for every route, close together
 	setOf  map[*route.Attrs]uint32
 	spares []uint32
 	single [256]RankingID // by link: of a prefix that this link alone has; 0: not asked yet
@@ -32,6 +33,7 @@ type Table struct {
 	touched slab[touch]
 	lastSet uint32 // what hold gave last
 	scratch []Candidate
+	graded  []graded
 	key     []byte
 }
 
@@ -64,6 +66,7 @@ func NewTable(f route.Family) *Table {
 		rankings: NewRankings(),
 		index:    newIndex(f),
 		sets:     []attrSet{{attrs: &route.Attrs{}}},
+		worths:   []worth{{}},
 		setOf:    map[*route.Attrs]uint32{},
 	}
 	t.routes.add()
@@ -347,9 +350,9 @@ func (t *Table) hold(a *route.Attrs) uint32 {
 		t.spares = t.spares[:n-1]
 	} else {
 		id = uint32(len(t.sets))
-		t.sets = append(t.sets, attrSet{})
+		t.sets, t.worths = append(t.sets, attrSet{}), append(t.worths, worth{})
 	}
-	t.sets[id] = attrSet{attrs: a, refs: 1}
+	t.sets[id], t.worths[id] = attrSet{attrs: a, refs: 1}, worthOf(a)
 	t.setOf[a], t.lastSet = id, id
 	return id
 }
