@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"github.com/prometheus/common/expfmt"
 
 	v1 "bothways/internal/api/v1"
 	"bothways/internal/config"
@@ -127,16 +127,12 @@ func deps() Deps {
 func TestScrape(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
 	r.MustRegister(collector{deps()})
-	families, err := r.Gather()
-	if err != nil {
-		t.Fatal(err)
+	w := httptest.NewRecorder()
+	promhttp.HandlerFor(r, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusOK {
+		t.Fatalf("%d: %s", w.Code, w.Body)
 	}
-	var text bytes.Buffer
-	for _, f := range families {
-		if _, err := expfmt.MetricFamilyToText(&text, f); err != nil {
-			t.Fatal(err)
-		}
-	}
+	text := w.Body
 	const golden = "testdata/scrape.txt"
 	if *update {
 		if err := os.WriteFile(golden, text.Bytes(), 0o644); err != nil {
