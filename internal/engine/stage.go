@@ -12,7 +12,7 @@ import (
 
 // How long what a neighbor says waits for the rest of its table, before its End-of-RIB.
 const (
-	stagePause = 100 * time.Millisecond // after the last of it
+	stagePause = 300 * time.Millisecond // after the last of it: a busy router stops for less in the middle of its table
 	stageTime  = 2 * time.Second        // after the first of it
 )
 

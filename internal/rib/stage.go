@@ -54,7 +54,7 @@ func (t *Table) Stage(l route.Link, imp *policy.Import, u route.Update, limit in
 	if len(u.Announced) == 0 {
 		return 0
 	}
-	verdict, set := imp.Attrs(u.Attrs), t.hold(u.Attrs)
+	verdict, set := imp.Attrs(u.Attrs), t.hold(l, u.Attrs)
 	t.sets[set].refs += int32(len(u.Announced)) - 1
 	for _, p := range u.Announced {
 		s.add(t.family, p, said{set: set, reason: verdict.Prefix(p)})

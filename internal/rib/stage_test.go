@@ -69,8 +69,8 @@ func TestStagedIsAsApplied(t *testing.T) {
 					x.RemoveLink(l)
 				}
 				x.Commit(func(Change) {})
-				if x.Len() != 0 || len(x.setOf) != 0 {
-					t.Errorf("%d prefixes and %d attribute sets are left of nothing", x.Len(), len(x.setOf))
+				if sets := len(x.sets) - 1 - len(x.spares); x.Len() != 0 || sets != 0 {
+					t.Errorf("%d prefixes and %d attribute sets are left of nothing", x.Len(), sets)
 				}
 			}
 		})
