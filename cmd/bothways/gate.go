@@ -9,29 +9,45 @@ import (
 	"time"
 )
 
-// gate is the API's listener, which can be closed for a while: who connects then waits, and is served by whoever listens on
-// the socket later.
+// gate is a listener, which can be closed for a while: who connects then waits, and is served by whoever listens on the socket
+// later.
 type gate struct {
-	*net.UnixListener
+	listener
 
 	mu   sync.Mutex // guards over, which a restart changes while Accept waits for it
 	over chan struct{}
 }
 
+// listener is what a gate needs, of a TCP or a unix socket.
+type listener interface {
+	net.Listener
+	SetDeadline(time.Time) error
+	File() (*os.File, error)
+}
+
 func newGate(ln net.Listener) (*gate, error) {
-	u, ok := ln.(*net.UnixListener)
+	l, ok := ln.(listener)
 	if !ok {
 		ln.Close()
-		return nil, fmt.Errorf("api: a %T, want a unix socket", ln)
+		return nil, fmt.Errorf("api: a %T, want a TCP or a unix socket", ln)
 	}
-	u.SetUnlinkOnClose(true) // which it is not where it was another process's
-	return &gate{UnixListener: u}, nil
+	if u, ok := ln.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(true) // which it is not where it was another process's
+	}
+	return &gate{listener: l}, nil
+}
+
+// leave keeps the name of the socket when it is closed: it is another process's.
+func (g *gate) leave() {
+	if u, ok := g.listener.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+	}
 }
 
 // Accept implements net.Listener.
 func (g *gate) Accept() (net.Conn, error) {
 	for {
-		c, err := g.UnixListener.Accept()
+		c, err := g.listener.Accept()
 		g.mu.Lock()
 		over := g.over
 		g.mu.Unlock()
@@ -66,7 +82,7 @@ func (g *gate) goOn() {
 
 // Close implements net.Listener.
 func (g *gate) Close() error {
-	err := g.UnixListener.Close()
+	err := g.listener.Close()
 	g.goOn() // Accept finds the end
 	return err
 }

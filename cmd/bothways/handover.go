@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 
 	bfd "bothways/internal/bfd/session"
@@ -34,6 +35,8 @@ type (
 		Socket   string        // the API's
 		API      int
 		Lock     int
+		// Public is where metrics are served by TCP; nil: nowhere.
+		Public *handedPublic `json:",omitempty"`
 	}
 	canTake struct {
 		Error string `json:",omitempty"`
@@ -47,6 +50,11 @@ type handedSession struct {
 	Params   engine.SessionParams
 	Handover *session.Handover
 	File     int
+}
+
+type handedPublic struct {
+	Address netip.AddrPort
+	File    int
 }
 
 type handedListen struct {

@@ -130,6 +130,7 @@ func (d *daemon) handTo(ctx context.Context, next *nextProcess, sequence uint64)
 func (d *daemon) freeze(ctx context.Context) (state *handedState, along files, err error) {
 	state = &handedState{Version: handoverVersion, PID: os.Getpid(), Socket: d.cfg.API.Socket}
 	d.socket.stop()
+	d.public.stop()
 	// BFD and the sessions before the engine: their last words still get there.
 	h, wire, err := d.bfd.Freeze(ctx)
 	if err != nil {
@@ -161,12 +162,17 @@ func (d *daemon) freeze(ctx context.Context) (state *handedState, along files, e
 	for _, x := range []struct {
 		to   *int
 		from interface{ File() (*os.File, error) }
-	}{{&state.API, d.socket.UnixListener}, {&state.Lock, d.lock}} {
+	}{{&state.API, d.socket}, {&state.Lock, d.lock}} {
 		f, err := x.from.File()
 		if err != nil {
 			return nil, along, err
 		}
 		*x.to = along.add(f)
+	}
+	if at, f, err := d.public.file(); err != nil {
+		return nil, along, err
+	} else if f != nil {
+		state.Public = &handedPublic{at, along.add(f)}
 	}
 	return state, along, nil
 }
@@ -180,12 +186,13 @@ func (d *daemon) thaw() {
 	d.speaker.thaw()
 	d.bfd.Thaw()
 	d.socket.goOn()
+	d.public.goOn()
 }
 
 // leave ends this process after everything is another's: nothing is said to anybody, nothing is written.
 func (d *daemon) leave() {
 	d.log.Info("leaving everything to the next process")
-	d.socket.SetUnlinkOnClose(false)
+	d.socket.leave()
 	d.endEngine()
 	d.endLoop()
 	d.endSession()

@@ -26,6 +26,7 @@ import (
 	"bothways/internal/kernel/rtnl"
 	"bothways/internal/kernel/shape"
 	"bothways/internal/linkwatch"
+	"bothways/internal/metrics"
 	"bothways/internal/nat"
 	"bothways/internal/reconcile"
 	"bothways/internal/route"
@@ -110,6 +111,7 @@ type daemon struct {
 	sweeper *flowsweep.Sweeper
 	sink    linkSink
 	socket  *gate
+	public  *public
 	lock    *net.UnixListener
 	found   engine.Adopted // of the daemon before
 	store   *store
@@ -140,6 +142,9 @@ func newDaemon(ctx context.Context, c *config.Config, file string, verbose bool,
 	}
 	if d.socket, err = newGate(ln); err != nil {
 		return nil, err
+	}
+	if err := d.public.move(ctx, c.API.Listen); err != nil {
+		return nil, errors.Join(err, d.socket.Close())
 	}
 	if d.found, err = d.adopt(ctx); err != nil {
 		return nil, err
@@ -174,12 +179,13 @@ func openDaemon(ctx context.Context, c *config.Config, file string, verbose bool
 	}
 	d.loop = reconcile.New(d.rtnl, d.nft, d.shape, compareEvery, log, d.note)
 	d.store = newStore(c.StateDir(), c.Site, log)
-	d.sink = linkSink{d.tell}
+	d.sink = linkSink{d.tell, d}
 	d.watcher = linkwatch.New(d.rtnl, d.sink, log)
 	d.kept = handover.NewStore(os.Getenv("NOTIFY_SOCKET"), log)
 	d.speaker = newSpeaker(d.sessionCtx, log, d.kept, d.tell)
 	d.bfd, d.probes = newDetector(log, d.kept, d.tell), newProber(log, d.tell)
 	d.proofs = newProver(d.tell)
+	d.public = newPublic(log)
 	return d, nil
 }
 
@@ -285,7 +291,9 @@ func (d *daemon) run(ctx context.Context) error {
 	start(&others, func() error { return d.store.Run(d.engineCtx) })
 	d.speaker.goOn()
 	start(&others, func() error { return d.speaker.listener.Run(d.sessionCtx) })
-	start(&others, func() error { return api.Serve(d.sessionCtx, d.socket, d.apiDeps()) })
+	deps := d.apiDeps()
+	start(&others, func() error { return api.Serve(d.sessionCtx, d.socket, deps) })
+	start(&others, func() error { return d.public.Run(d.sessionCtx, deps.Metrics) })
 	d.log.Info("running", "site", d.cfg.Site, "version", thisVersion().Version, "pid", os.Getpid())
 	if err := d.kept.Tell(fmt.Sprintf("READY=1\nMAINPID=%d", os.Getpid())); err != nil {
 		d.log.Warn("cannot tell the service manager", "error", err)
@@ -401,6 +409,9 @@ func (d *daemon) reload(ctx context.Context) error {
 	if c.API.Socket != d.cfg.API.Socket || c.StateDir() != d.cfg.StateDir() || c.Mark != d.cfg.Mark || c.Site != d.cfg.Site {
 		return errors.New(d.file + ": site, mark, state and api.socket cannot change while the daemon runs: restart it")
 	}
+	if err := d.public.move(ctx, c.API.Listen); err != nil {
+		return err
+	}
 	return d.engine.Reload(ctx, c)
 }
 
@@ -408,6 +419,9 @@ func (d *daemon) apiDeps() api.Deps {
 	return api.Deps{
 		Engine: d.engine, Kernel: d.loop.Status, Sessions: d.speaker.Sessions, Counters: d.nft.Counters, Addresses: d.nft.Addresses, Flows: d.ct.Flows,
 		Reload: d.reload, Restart: d.restart, Version: thisVersion(), Log: d.log,
+		Metrics: metrics.Handler(metrics.Deps{
+			Snapshot: d.engine.Snapshot, Kernel: d.loop.Status, Sessions: d.speaker.Sessions, Counters: d.nft.Counters, Version: thisVersion(), Log: d.log,
+		}),
 		Stop: func(s v1.Stop) {
 			select {
 			case d.stop <- s:

@@ -14,10 +14,15 @@ import (
 )
 
 // linkSink hands what the watchers see to the engine.
-type linkSink struct{ tell func(engine.Event) }
+type linkSink struct {
+	tell func(engine.Event)
+	d    *daemon
+}
 
 func (s linkSink) Interfaces(at time.Time, all []kstate.Interface, gateways map[int][2]linkwatch.Gateway) {
-	s.tell(interfacesEvent(at, all, gateways))
+	ev := interfacesEvent(at, all, gateways)
+	ev.Seen = s.d.watcher.Seen()
+	s.tell(ev)
 }
 
 func interfacesEvent(at time.Time, all []kstate.Interface, gateways map[int][2]linkwatch.Gateway) engine.Interfaces {
@@ -28,12 +33,16 @@ func interfacesEvent(at time.Time, all []kstate.Interface, gateways map[int][2]l
 	return ev
 }
 
-func (s linkSink) Carrier(index int, carrier bool) {
-	s.tell(engine.CarrierChanged{Index: index, Carrier: carrier})
+func (s linkSink) Carrier(index int, carrier bool, at time.Time) {
+	s.tell(engine.CarrierChanged{Index: index, Carrier: carrier, At: at, Seen: s.d.watcher.SeenOf(index)})
 }
 
-func (s linkSink) Neighbor(n kstate.Neighbor) {
-	s.tell(engine.NeighborSeen{Index: n.Interface, Address: n.Address, State: n.State})
+func (s linkSink) Neighbor(n kstate.Neighbor, at time.Time) {
+	ev := engine.NeighborSeen{Index: n.Interface, Address: n.Address, State: n.State, At: at}
+	if n.Confirmed >= 0 {
+		ev.Confirmed = at.Add(-n.Confirmed)
+	}
+	s.tell(ev)
 }
 
 func (s linkSink) Pinned(a netip.Addr, index int) {
@@ -55,16 +64,17 @@ func (s watchSet) Pin(addresses []netip.Addr) { s.w.Pin(addresses) }
 
 // kernelEvent sorts the kernel's events: facts about links go to the engine, everything else is a hint.
 func kernelEvent(e rtnl.Event, sink linkSink, w *linkwatch.Watcher, r *reconcile.Reconciler) {
+	at := time.Now()
 	switch e.Kind {
 	case rtnl.InterfaceChanged:
 		if !e.Deleted {
-			sink.Carrier(e.Interface.Index, e.Interface.Carrier)
+			sink.Carrier(e.Interface.Index, e.Interface.Carrier, at)
 		}
 		w.Reread()
 	case rtnl.AddressesChanged:
 		w.Reread()
 	case rtnl.NeighborChanged:
-		sink.Neighbor(e.Neighbor)
+		sink.Neighbor(e.Neighbor, at)
 	case rtnl.RouteChanged, rtnl.NexthopChanged, rtnl.RuleChanged:
 		r.Hint()
 	case rtnl.Lost:

@@ -224,7 +224,7 @@ func (s *speaker) translate(key engine.SessionKey, e session.Event) {
 		}
 		s.tell(engine.SessionUp{Key: key, Preserved: preserved(e.Negotiated, key.Family), Ends: ends, Taken: e.Taken})
 	case session.Down:
-		s.tell(engine.SessionDown{Key: key, Reason: e.Reason, Stale: slices.Contains(e.Stale, key.Family), StaleUntil: e.StaleUntil})
+		s.tell(engine.SessionDown{Key: key, Reason: e.Reason, Stale: slices.Contains(e.Stale, key.Family), StaleUntil: e.StaleUntil, Evidence: sessionSign(e)})
 	case session.Updates:
 		s.tell(engine.SessionUpdates{Key: key, Updates: e.Updates})
 	case session.EndOfRIB:
@@ -238,6 +238,14 @@ func (s *speaker) translate(key engine.SessionKey, e session.Event) {
 	case session.Diagnostic:
 		s.tell(engine.SessionDiagnostic{Key: key, Text: fmt.Sprintf("%d times %s", e.Count, e.Diagnostic)})
 	}
+}
+
+// sessionSign is the evidence of a session's end.
+func sessionSign(e session.Down) engine.Sign {
+	kinds := map[session.Sign]engine.SignKind{
+		session.LastMessage: engine.SignMessage, session.NotificationCame: engine.SignNotification, session.ConnectionClosed: engine.SignClose,
+	}
+	return engine.Sign{Kind: kinds[e.Sign], At: e.SignAt}
 }
 
 func preserved(n *fsm.Negotiated, f route.Family) bool {

@@ -101,6 +101,9 @@ func (d *daemon) take(ctx context.Context, state *handedState, along files) (err
 	if err := d.takeSocket(ctx, state, along); err != nil {
 		return err
 	}
+	if err := d.takePublic(ctx, state, along); err != nil {
+		return err
+	}
 	d.found.Handover = state.Engine
 	if err := d.assemble(ctx); err != nil {
 		return err
@@ -133,6 +136,19 @@ func (d *daemon) take(ctx context.Context, state *handedState, along files) (err
 		}
 	}
 	return nil
+}
+
+// takePublic takes the TCP address that metrics are served on, or listens on another where the file says so.
+func (d *daemon) takePublic(ctx context.Context, state *handedState, along files) error {
+	at := d.cfg.API.Listen
+	if !at.IsValid() || state.Public == nil || state.Public.Address != at {
+		return d.public.move(ctx, at)
+	}
+	ln, err := along.listener(state.Public.File)
+	if err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	return d.public.use(at, ln)
 }
 
 // takeSocket takes the API's socket, or makes another where the file says so.

@@ -32,13 +32,19 @@ type Deps struct {
 	Reload    func(context.Context) error
 	Restart   func(context.Context) (v1.Restarted, error)
 	Stop      func(v1.Stop)
+	Metrics   http.Handler // nil: none
 	Version   v1.Version
 	Log       *slog.Logger
 }
 
 // Serve answers on a socket until the context ends, and then what was asked before, for a second at most.
 func Serve(ctx context.Context, ln net.Listener, d Deps) error {
-	srv := &http.Server{Handler: handler(d), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 1 << 14}
+	return serveHTTP(ctx, ln, &http.Server{Handler: handler(d)})
+}
+
+// serveHTTP is Serve with a server that is set up.
+func serveHTTP(ctx context.Context, ln net.Listener, srv *http.Server) error {
+	srv.ReadHeaderTimeout, srv.MaxHeaderBytes = 5*time.Second, 1<<14
 	answered := make(chan struct{})
 	stopped := context.AfterFunc(ctx, func() {
 		defer close(answered)
@@ -75,6 +81,9 @@ func handler(d Deps) http.Handler {
 	get("tracks", s.tracks)
 	get("proofs", s.proofs)
 	get("symmetry", s.symmetry)
+	if d.Metrics != nil {
+		mux.Handle("GET "+metricsPath, d.Metrics)
+	}
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		s.write(w, func(r *http.Request) (any, error) { return struct{}{}, d.Reload(r.Context()) }, r)
 	})

@@ -231,7 +231,7 @@ func (s server) nat(r *http.Request) (any, error) {
 func (s server) events(*http.Request) (any, error) {
 	out := []v1.Event{}
 	for _, j := range s.Engine.Snapshot().Journal {
-		v := v1.Event{At: j.At, Kind: j.Kind, Subject: j.Subject, Text: j.Text}
+		v := v1.Event{At: j.At, Kind: j.Kind, Subject: j.Subject, Text: j.Text, Cause: string(j.Cause), Evidence: string(j.Evidence)}
 		for _, p := range j.Phases {
 			if v.Phases == nil {
 				v.Phases = map[string]float64{}

@@ -62,6 +62,8 @@ var mayImport = map[string]string{
 
 	// surfaces: read published snapshots
 	"api": "api/v1 engine reconcile kstate nat policy rib route track flow proof",
+	// values that stand in snapshots, and the names of counters; nat and plan for their words alone
+	"metrics": "api/v1 engine reconcile kstate nat plan route track flow",
 
 	"arch": "",
 	"e2e":  "", // tests only

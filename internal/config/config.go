@@ -45,11 +45,6 @@ type InsideRoute struct {
 	Via     netip.Addr
 }
 
-// API is where the daemon answers.
-type API struct {
-	Socket string
-}
-
 // Path is a named way out.
 type Path struct {
 	Name     string

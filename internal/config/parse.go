@@ -15,7 +15,7 @@ import (
 // later are keys of the contract that this version does not act on; a file that has one asks for something it would not
 // get, so it is refused with these words instead of as unknown.
 var later = map[string]bool{
-	"listen": true, "neighbors": true,
+	"neighbors": true,
 }
 
 // MaxSize bounds a configuration file.
@@ -92,14 +92,10 @@ func (p *parser) site(v value) {
 		"inside":    p.inside,
 		"paths":     p.paths,
 		"steer":     p.steer,
-		"api": func(v value) {
-			v.fields("the api's settings", map[string]func(value){
-				"socket": func(v value) { c.API.Socket, _ = v.scalar("the path of a socket") },
-			})
-		},
-		"state":    func(v value) { c.State, _ = v.scalar("a directory") },
-		"compress": func(v value) { c.Compress = v.bool() },
-		"symmetry": func(v value) { c.Observe = v.word("enforce", "observe") == "observe" },
+		"api":       p.api,
+		"state":     func(v value) { c.State, _ = v.scalar("a directory") },
+		"compress":  func(v value) { c.Compress = v.bool() },
+		"symmetry":  func(v value) { c.Observe = v.word("enforce", "observe") == "observe" },
 	})
 	if len(p.problems) > 0 {
 		return

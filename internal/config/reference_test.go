@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"os"
 	"regexp"
 	"strings"
@@ -36,6 +37,8 @@ func TestReference(t *testing.T) {
 		t.Errorf("isp-b: %+v", c.Paths[2].Links[0])
 	case !c.Steer[0].Drop || len(c.Steer[0].Use) != 2:
 		t.Errorf("steer: %+v", c.Steer[0])
+	case c.API != API{DefaultSocket, netip.MustParseAddrPort("127.0.0.1:8480")}:
+		t.Errorf("api: %+v", c.API)
 	case !c.Paths[1].Accept.All || c.Paths[1].Links[0].Limit.Then != policy.LimitRestart:
 		t.Errorf("isp-a: %+v", c.Paths[1])
 	}
@@ -54,7 +57,7 @@ func TestReferenceNamesEveryKey(t *testing.T) {
 	}
 	key := regexp.MustCompile(`"([a-z0-9-]+)":\s+(?:func|only|p\.)`)
 	n := 0
-	for _, file := range []string{"parse.go", "path.go"} {
+	for _, file := range []string{"parse.go", "path.go", "api.go"} {
 		source, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -126,6 +126,7 @@ type UseView struct {
 	flow.Usage
 	Protocol string
 	Of       int
+	Level    flow.Level // of the worse of all its connections, and its ports towards one remote end
 }
 
 func (e *Engine) viewUse() []UseView {
@@ -133,7 +134,9 @@ func (e *Engine) viewUse() []UseView {
 	for _, l := range e.links {
 		for _, f := range route.Families() {
 			for _, u := range e.fill.use[moveKey{l.number, f}] {
-				out = append(out, UseView{l.FullName(), u, protocolName(u.Protocol), flow.PortsPerAddress})
+				of := moveKey{l.number, f}
+				level := max(e.fill.levels[useKey{of, u.Address, u.Protocol, false}], e.fill.levels[useKey{of, u.Address, u.Protocol, true}])
+				out = append(out, UseView{l.FullName(), u, protocolName(u.Protocol), flow.PortsPerAddress, level})
 			}
 		}
 	}

@@ -99,7 +99,7 @@ func (e *Engine) bfd(ev BFDChanged) {
 		e.changed = true
 		return
 	}
-	e.observe(l, s, track.BFD, ev.Up, ev.Why, ev.Heard)
+	e.observe(l, s, track.BFD, ev.Up, ev.Why, Sign{Kind: SignPacket, At: ev.Heard})
 }
 
 func (e *Engine) probed(ev Probed) {
@@ -108,13 +108,14 @@ func (e *Engine) probed(ev Probed) {
 		return
 	}
 	p := l.tracks.Probe(ev.Key.Family)
-	if ev.Result.OK {
-		l.answered[at(ev.Key.Family)] = e.now
-	}
 	usable := l.usable()
 	e.noteAsked(l, asked{link: l.FullName(), family: ev.Key.Family, sent: ev.Sent, answered: ev.Result.OK, rtt: ev.Result.RTT})
+	if ev.Result.OK && !ev.Sent.IsZero() {
+		ev.Result.At = ev.Sent.Add(ev.Result.RTT)
+	}
 	next, changed := p.Observe(e.now, ev.Result)
 	*p = next
+	e.publishSoon() // what was measured
 	if !changed {
 		return
 	}
@@ -124,7 +125,7 @@ func (e *Engine) probed(ev Probed) {
 		e.restart.Failed = true
 	}
 	if gone := ceased(usable, l.usable()); next.Down && gone != ([2]bool{}) {
-		e.startOutage(l, gone, fmt.Sprintf("%s probes down", ev.Key), l.answered[at(ev.Key.Family)])
+		e.startOutage(l, gone, CauseProbes, fmt.Sprintf("%s probes down", ev.Key), probesSign(next))
 	}
 	e.note("link", ev.Key.String(), fmt.Sprintf("probes %s: %s", word, next.Why))
 }

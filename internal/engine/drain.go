@@ -33,7 +33,7 @@ func (e *Engine) drain(ev Drain) error {
 	}
 	e.note("drain", l.FullName(), text)
 	if ev.On && usable != ([2]bool{}) {
-		e.startOutage(l, usable, l.FullName()+" drained", time.Time{})
+		e.startOutage(l, usable, CauseDrain, l.FullName()+" drained", Sign{SignCommand, ev.At, time.Time{}})
 	}
 	e.speak()
 	return nil

@@ -50,6 +50,7 @@ type Engine struct {
 	told       map[nat.Crossing]time.Time    // when the journal last spoke of replies by another path
 	pins       map[netip.Prefix][]route.Link // what each pin used at the last look
 	outages    []outage
+	tally      tally
 	announce   map[SessionKey][]route.Announcement // what the speaker was told last
 	proofs     proofs
 	symmetry   symmetry
@@ -137,6 +138,7 @@ func New(c *config.Config, found Adopted, now Interfaces, deps Deps) *Engine {
 	for _, f := range route.Families() {
 		e.tables[at(f)] = &family{f: f, table: rib.NewTable(f)}
 	}
+	e.tally = newTally(nil)
 	e.resume(found.Handover)
 	first := &Snapshot{Site: c.Site}
 	if e.restart.Found {
@@ -185,7 +187,7 @@ func (e *Engine) Reload(ctx context.Context, c *config.Config) error {
 // Drain sets or ends the drain of a link, and returns why not where it cannot.
 func (e *Engine) Drain(ctx context.Context, link string, on, move bool) error {
 	reply := make(chan error, 1)
-	e.Tell(ctx, Drain{link, on, move, reply})
+	e.Tell(ctx, Drain{Link: link, On: on, Move: move, At: time.Now(), Reply: reply})
 	select {
 	case err := <-reply:
 		return err
@@ -332,6 +334,7 @@ func (e *Engine) configure(c *config.Config) {
 	old := e.links
 	e.links = build(c, e.numbers, old)
 	e.cfg, e.table = c, table{}
+	e.tally.keep(e.linkNames())
 	for _, t := range e.tables {
 		for _, l := range old {
 			if !slices.ContainsFunc(e.links, func(now *link) bool { return now.number == l.number }) {
@@ -352,7 +355,7 @@ func (e *Engine) configure(c *config.Config) {
 			t.table.Rejudge(l.number, l.imports[at(t.f)])
 		}
 	}
-	e.findInterfaces()
+	e.findInterfaces(time.Time{}, nil)
 	e.statics()
 	for _, t := range e.tables {
 		e.rebuild(t)
@@ -398,6 +401,16 @@ func (e *Engine) nextDue() time.Duration {
 		next = min(next, time.Until(t))
 	}
 	return max(next, 0)
+}
+
+// publishEvery bounds how often what moves all the time and changes nothing is published.
+const publishEvery = time.Second
+
+// publishSoon has the state published within publishEvery, with whatever else comes until then.
+func (e *Engine) publishSoon() {
+	if key := (dueKey{what: "publish"}); e.due[key].IsZero() {
+		e.at(key, publishEvery)
+	}
 }
 
 // fire does what is due.

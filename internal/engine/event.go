@@ -46,12 +46,14 @@ type (
 		Ends      bool
 		Taken     bool
 	}
-	// SessionDown: Stale says that the routes may be used until StaleUntil (RFC 4724).
+	// SessionDown: Stale says that the routes may be used until StaleUntil (RFC 4724). Evidence has no time where this side
+	// ended it.
 	SessionDown struct {
 		Key        SessionKey
 		Reason     string
 		Stale      bool
 		StaleUntil time.Time
+		Evidence   Sign
 	}
 	// SessionUpdates is what one read brought.
 	SessionUpdates struct {
@@ -77,17 +79,23 @@ type (
 		At       time.Time
 		All      []kstate.Interface
 		Gateways map[int]Gateways
+		Seen     map[int]time.Time // by interface: when it was last looked at and had a carrier
 	}
 	// CarrierChanged is what the poll of one interface saw.
+	//
+	// At is when it was read; Seen when the interface was last looked at and had a carrier; zero: not known.
 	CarrierChanged struct {
-		Index   int
-		Carrier bool
+		Index    int
+		Carrier  bool
+		At, Seen time.Time
 	}
-	// NeighborSeen is the state of a neighbor of a link.
+	// NeighborSeen is the state of a neighbor of a link, read at At. Confirmed is when the kernel last knew that it answers;
+	// zero: not known.
 	NeighborSeen struct {
-		Index   int
-		Address netip.Addr
-		State   kstate.NeighborState
+		Index         int
+		Address       netip.Addr
+		State         kstate.NeighborState
+		At, Confirmed time.Time
 	}
 
 	// SessionAnnounced tells that announcements, and prefixes taken back, were written to the session's socket.
@@ -172,11 +180,12 @@ type (
 		Config *config.Config
 		Reply  chan<- error
 	}
-	// Drain prefers every other link to one until told otherwise; with Move its connections move along. Reply gets nil,
-	// or why not.
+	// Drain prefers every other link to one until told otherwise; with Move its connections move along. At is when the
+	// command came. Reply gets nil, or why not.
 	Drain struct {
 		Link     string
 		On, Move bool
+		At       time.Time
 		Reply    chan<- error
 	}
 	// Ask runs a question on the owner of the state, between two batches. It must be quick.

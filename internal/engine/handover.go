@@ -19,6 +19,8 @@ type Handover struct {
 	Links   []LinkHandover
 	Learned Learned
 	Journal []JournalEntry
+	// Failovers is nil of a daemon that did not count them.
+	Failovers *Failovers `json:",omitempty"`
 }
 
 // LinkHandover is a link of a Handover.
@@ -83,7 +85,7 @@ func (e *Engine) handover() (*Handover, error) {
 	if e.withdrawn {
 		return nil, fmt.Errorf("everything was withdrawn: this daemon ends")
 	}
-	h := &Handover{Numbers: e.numbers, Learned: e.learned, Journal: e.journal.entries}
+	h := &Handover{Numbers: e.numbers, Learned: e.learned, Journal: e.journal.entries, Failovers: e.tally.publish()}
 	for _, l := range e.links {
 		x := LinkHandover{
 			Name: l.FullName(), Interface: l.Interface, Index: l.index, Carrier: l.carrier, Tracks: l.tracks,
@@ -124,6 +126,9 @@ func (h *Handover) Check() error {
 			return fmt.Errorf("engine: link %q on %q", l.Name, l.Interface)
 		}
 	}
+	if err := h.Failovers.check(); err != nil {
+		return err
+	}
 	return h.Learned.check()
 }
 
@@ -134,6 +139,7 @@ func (e *Engine) resume(h *Handover) {
 		return
 	}
 	e.handed = true
+	e.tally = newTally(h.Failovers)
 	e.learned, e.journal.entries, e.journal.total = h.Learned, h.Journal, len(h.Journal)
 	for _, x := range h.Links {
 		path, name, _ := strings.Cut(x.Name, "/")

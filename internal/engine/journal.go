@@ -12,15 +12,30 @@ type JournalEntry struct {
 	Kind    string // session, link, failover, flows, announcements, lost, connections, vpn, pin, limit, restart, reload, update, repaired, refused
 	Subject string
 	Text    string
-	Phases  []Phase     // of a failover
-	Lost    *track.Lost `json:",omitempty"` // probes and proofs
+	// Of a failover, and of what belongs to one.
+	Cause    Cause    `json:",omitempty"`
+	Evidence SignKind `json:",omitempty"` // what PhaseDetected counts from; "": nothing is known
+	Phases   []Phase
+	Lost     *track.Lost `json:",omitempty"` // probes and proofs
 }
 
-// Phase is how long after a failure was seen something was done; detected: how long before it there was a sign of life.
+// Phase is how long after a failure was seen something was done; of PhaseDetected and PhaseReported how long before.
 type Phase struct {
-	Name  string // detected, decided, kernel, routes, connections, announcements, answered
+	Name  string
 	After time.Duration
 }
+
+// Phases of a failover.
+const (
+	PhaseDetected      = "detected"      // the evidence
+	PhaseReported      = "reported"      // word of the failure was read
+	PhaseDecided       = "decided"       // the groups were handed to the writer
+	PhaseKernel        = "kernel"        // the kernel had them
+	PhaseRoutes        = "routes"        // the kernel had the routes and rules that follow
+	PhaseConnections   = "connections"   // connections were cut, of the first family
+	PhaseAnnouncements = "announcements" // the last changed announcement was written to its neighbor
+	PhaseAnswered      = "answered"      // a probe or proof was answered by another way
+)
 
 // journal keeps the last entries, in their order.
 type journal struct {

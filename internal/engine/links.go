@@ -44,7 +44,7 @@ func (e *Engine) setInterfaces(ev Interfaces) {
 			}
 		}
 	}
-	e.findInterfaces()
+	e.findInterfaces(ev.At, ev.Seen)
 	e.statics()
 	for _, t := range e.tables {
 		if inside, routes := insideHops(e.cfg, e.interfaces, t.f); !slices.EqualFunc(inside, t.inside, kstate.Nexthop.Equal) {
@@ -66,10 +66,12 @@ func (e *Engine) setInterfaces(ev Interfaces) {
 	e.detect()
 }
 
-// findInterfaces brings index, carrier and track of each link to what the kernel said last.
-func (e *Engine) findInterfaces() {
+// findInterfaces brings index, carrier and track of each link to what the kernel said last, at read; seen is when each
+// interface was last looked at and had a carrier.
+func (e *Engine) findInterfaces(read time.Time, seen map[int]time.Time) {
 	for _, l := range e.links {
 		index, carrier, why := 0, false, fmt.Sprintf("interface %s is missing", l.Interface)
+		sign := Sign{SignCarrier, seen[l.index], read}
 		var addresses []netip.Prefix
 		for _, in := range e.interfaces {
 			if in.Name == l.Interface {
@@ -87,8 +89,11 @@ func (e *Engine) findInterfaces() {
 				}
 			}
 		}
+		if index != 0 {
+			l.index = index
+		}
+		e.observeCarrier(l, carrier, why, sign) // which sees what the link was until now
 		l.index = index
-		e.observeCarrier(l, carrier, why)
 	}
 }
 
@@ -121,14 +126,14 @@ func (e *Engine) carrier(ev CarrierChanged) {
 		if l.carrier && !ev.Carrier {
 			e.lost = append(e.lost, l.index)
 		}
-		e.observeCarrier(l, ev.Carrier, carrierText(ev.Carrier))
+		e.observeCarrier(l, ev.Carrier, carrierText(ev.Carrier), Sign{SignCarrier, ev.Seen, ev.At})
 	}
 }
 
-func (e *Engine) observeCarrier(l *link, carrier bool, why string) {
+func (e *Engine) observeCarrier(l *link, carrier bool, why string, sign Sign) {
 	was := l.carrier
 	l.carrier = carrier
-	e.observe(l, &l.tracks.Carrier, track.Carrier, carrier, why, time.Time{})
+	e.observe(l, &l.tracks.Carrier, track.Carrier, carrier, why, sign)
 	for _, f := range route.Families() {
 		switch {
 		case was == carrier || !l.speaks(f):
@@ -155,16 +160,18 @@ func (e *Engine) neighbor(ev NeighborSeen) {
 			}
 			switch ev.State {
 			case kstate.NeighborReachable:
-				e.observe(l, l.tracks.Neighbor(f), track.Neighbor, true, fmt.Sprintf("%s answers", hop), time.Time{})
+				l.answers[at(f)] = later(l.answers[at(f)], ev.Confirmed)
+				e.observe(l, l.tracks.Neighbor(f), track.Neighbor, true, fmt.Sprintf("%s answers", hop), Sign{})
 			case kstate.NeighborFailed:
-				e.observe(l, l.tracks.Neighbor(f), track.Neighbor, false, fmt.Sprintf("%s does not answer", hop), time.Time{})
+				e.observe(l, l.tracks.Neighbor(f), track.Neighbor, false, fmt.Sprintf("%s does not answer", hop),
+					neighborSign(l.answers[at(f)], ev.Confirmed, ev.At))
 			}
 		}
 	}
 }
 
-// observe takes evidence about a link; heard is when there was the last sign of life, where that is known.
-func (e *Engine) observe(l *link, s *track.State, kind track.Kind, good bool, why string, heard time.Time) {
+// observe takes evidence about a link; sign is what a failure is timed from.
+func (e *Engine) observe(l *link, s *track.State, kind track.Kind, good bool, why string, sign Sign) {
 	was, usable := *s, l.usable()
 	next, changed := s.Observe(e.now, good, why, track.Immediate())
 	*s = next
@@ -181,7 +188,7 @@ func (e *Engine) observe(l *link, s *track.State, kind track.Kind, good bool, wh
 			e.restart.Failed = true
 		}
 		if gone := ceased(usable, l.usable()); was.Seen && gone != ([2]bool{}) {
-			e.startOutage(l, gone, fmt.Sprintf("%s %s down", l.FullName(), kind), heard)
+			e.startOutage(l, gone, Cause(kind), fmt.Sprintf("%s %s down", l.FullName(), kind), sign)
 		}
 	}
 	e.note("link", l.FullName(), fmt.Sprintf("%s %s: %s", kind, word, why))

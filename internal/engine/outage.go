@@ -12,8 +12,10 @@ import (
 // outage is a failure whose way through the phases is timed. What is told of it is a function of what was noted.
 type outage struct {
 	link     string
+	cause    Cause
 	what     string
-	evidence time.Time // of the last sign of life; zero: not known
+	evidence Sign
+	cut      [2]bool // connections of the family were
 	seen     time.Time
 	decided  time.Time // when the first batch was handed over
 	first    uint64    // sequence of the first batch that answers it: the groups
@@ -31,10 +33,10 @@ const (
 )
 
 // startOutage begins one of a link in some families.
-func (e *Engine) startOutage(l *link, families [2]bool, what string, evidence time.Time) {
+func (e *Engine) startOutage(l *link, families [2]bool, cause Cause, what string, evidence Sign) {
 	e.outages = slices.DeleteFunc(e.outages, func(o outage) bool { return e.now.Sub(o.seen) > outageKept })
 	if len(e.outages) < maxOutages {
-		o := outage{link: l.FullName(), what: what, evidence: evidence, seen: e.now}
+		o := outage{link: l.FullName(), cause: cause, what: what, evidence: evidence, seen: e.now}
 		o.lost.begin(families, l.streams)
 		e.outages = append(e.outages, o)
 	}
@@ -74,7 +76,10 @@ func (e *Engine) applied(ev Applied) {
 		if last := max(o.last, o.first); ev.Sequence < last || o.last == outageTold {
 			continue
 		}
-		e.noteEntry(o.failover(ev.At))
+		n := o.failover(ev.At)
+		e.tally.failed(o)
+		e.tally.took(o, n.Phases...)
+		e.noteEntry(n)
 		o.last = outageTold
 	}
 }
@@ -84,32 +89,34 @@ const outageTold = ^uint64(0)
 
 // failover tells of the phases up to the kernel's, which has everything since at.
 func (o *outage) failover(at time.Time) JournalEntry {
-	var phases []Phase
-	sign := ""
-	if !o.evidence.IsZero() {
-		// The evidence may be by another process's clock.
-		detected := max(0, o.seen.Sub(o.evidence))
-		phases = append(phases, Phase{"detected", detected})
-		sign = fmt.Sprintf("; the last sign of life was %s before", milliseconds(detected))
+	phases := o.evidence.phases(o.seen)
+	sign, kind := "", SignKind("")
+	if !o.evidence.At.IsZero() {
+		kind = o.evidence.Kind
+		sign = fmt.Sprintf("; %s %s before", kind, milliseconds(phases[0].After))
 	}
 	decided, kernel := o.decided.Sub(o.seen), o.written.Sub(o.seen)
-	phases = append(phases, Phase{"decided", decided}, Phase{"kernel", kernel})
+	phases = append(phases, Phase{PhaseDecided, decided}, Phase{PhaseKernel, kernel})
 	text := fmt.Sprintf("kernel written %s after it was seen, decided after %s", milliseconds(kernel), milliseconds(decided))
 	if o.last > o.first {
 		routes := at.Sub(o.seen)
-		phases = append(phases, Phase{"routes", routes})
+		phases = append(phases, Phase{PhaseRoutes, routes})
 		text += fmt.Sprintf(", routes after %s", milliseconds(routes))
 	}
-	return JournalEntry{At: at, Kind: "failover", Subject: o.what, Text: text + sign, Phases: phases}
+	return JournalEntry{At: at, Kind: "failover", Subject: o.what, Text: text + sign, Cause: o.cause, Evidence: kind, Phases: phases}
 }
 
 // flowsCut tells of connections that were cut, and how long after the outage that they were cut for.
 func (e *Engine) flowsCut(ev FlowsCut) {
 	link := e.names([]route.Link{ev.Mark.Link})[0]
 	n := JournalEntry{At: ev.At, Kind: "flows", Subject: SessionKey{link, ev.Mark.Family}.String(), Text: flowsText(ev.Count)}
-	for _, o := range slices.Backward(e.outages) {
-		if o.link == link && ev.At.Sub(o.seen) < outageKept {
-			n.Phases = []Phase{{"connections", ev.At.Sub(o.seen)}}
+	for i := range slices.Backward(e.outages) {
+		if o := &e.outages[i]; o.link == link && ev.At.Sub(o.seen) < outageKept {
+			n.Cause, n.Phases = o.cause, []Phase{{PhaseConnections, ev.At.Sub(o.seen)}}
+			if cut := o.cut; cut == ([2]bool{}) {
+				e.tally.took(o, n.Phases...)
+			}
+			o.cut[at(ev.Mark.Family)] = true
 			n.Text += fmt.Sprintf(", %s after %s was seen", milliseconds(ev.At.Sub(o.seen)), o.what)
 			break
 		}

@@ -66,13 +66,18 @@ func TestFailoverIsAFunction(t *testing.T) {
 		want []string
 		text string
 	}{
-		{"groups and routes", outage{seen: seen, evidence: after(-153), decided: after(0.2), first: 7, last: 8, written: after(2.5)}, after(30),
+		{"groups and routes", outage{seen: seen, evidence: Sign{SignPacket, after(-153), time.Time{}}, decided: after(0.2), first: 7, last: 8, written: after(2.5)}, after(30),
 			[]string{"detected 153.0 ms", "decided 0.2 ms", "kernel 2.5 ms", "routes 30.0 ms"},
-			"kernel written 2.5 ms after it was seen, decided after 0.2 ms, routes after 30.0 ms; the last sign of life was 153.0 ms before"},
+			"kernel written 2.5 ms after it was seen, decided after 0.2 ms, routes after 30.0 ms; last bfd packet 153.0 ms before"},
 		{"groups alone, no evidence", outage{seen: seen, decided: after(0.2), first: 7, last: 7, written: after(2.5)}, after(2.5),
 			[]string{"decided 0.2 ms", "kernel 2.5 ms"}, "kernel written 2.5 ms after it was seen, decided after 0.2 ms"},
-		{"a clock that was set", outage{seen: seen, evidence: after(5), decided: after(0), first: 7, last: 7, written: after(1)}, after(1),
+		{"a clock that was set", outage{seen: seen, evidence: Sign{SignPacket, after(5), time.Time{}}, decided: after(0), first: 7, last: 7, written: after(1)}, after(1),
 			[]string{"detected 0.0 ms", "decided 0.0 ms", "kernel 1.0 ms"}, ""},
+		{"a report that was read", outage{seen: seen, evidence: Sign{SignCarrier, after(-8), after(-0.3)}, decided: after(0.2), first: 7, last: 7, written: after(1)}, after(1),
+			[]string{"detected 8.0 ms", "reported 0.3 ms", "decided 0.2 ms", "kernel 1.0 ms"},
+			"kernel written 1.0 ms after it was seen, decided after 0.2 ms; last look with a carrier 8.0 ms before"},
+		{"a report alone", outage{seen: seen, evidence: Sign{SignCarrier, time.Time{}, after(-0.3)}, decided: after(0.2), first: 7, last: 7, written: after(1)}, after(1),
+			[]string{"reported 0.3 ms", "decided 0.2 ms", "kernel 1.0 ms"}, "kernel written 1.0 ms after it was seen, decided after 0.2 ms"},
 	} {
 		j := c.o.failover(c.at)
 		if got := phasesOf(j); !slices.Equal(got, c.want) || c.text != "" && j.Text != c.text {
@@ -196,7 +201,7 @@ func TestOutageIsTimed(t *testing.T) {
 		f.tell(FlowsCut{flow.Mark{Family: route.IPv4, Link: 1}, 7, seen.Add(3500 * time.Microsecond)})
 		for _, want := range []string{
 			"failover er/primary probes down: kernel written 2.0 ms after it was seen",
-			"; the last sign of life was 300.0 ms before",
+			"; last probe answer 300.0 ms before",
 			"flows er/primary: 7 connections cut: their addresses do not exist on the ways that they would go now, 3.5 ms after er/primary probes down was seen",
 		} {
 			if !strings.Contains(f.journal(), want) {

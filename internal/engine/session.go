@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"time"
 
 	"bothways/internal/policy"
 	"bothways/internal/route"
@@ -88,9 +87,11 @@ func (e *Engine) sessionDown(ev SessionDown) {
 		return // the link has no session any more by its configuration, and may have a default of its own
 	}
 	e.note("session", ev.Key.String(), "down: "+ev.Reason)
-	var gone [2]bool
-	gone[at(t.f)] = true
-	e.startOutage(l, gone, ev.Key.String()+" session down", time.Time{})
+	// Of a link that is dead already nothing is left.
+	if gone := ([2]bool{}); l.usable()[at(t.f)] {
+		gone[at(t.f)] = true
+		e.startOutage(l, gone, CauseSession, ev.Key.String()+" session down", ev.Evidence)
+	}
 	// First the groups, by naming the link dead to the rankings; its routes are taken out behind that.
 	t.down.Add(l.number)
 }

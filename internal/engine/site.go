@@ -28,9 +28,9 @@ type link struct {
 	tracks  track.Link
 	imports [2]*policy.Import
 	session [2]sessionState
-	// answered is when a probe was answered last, by family.
-	answered [2]time.Time
-	streams  [2]track.Stream
+	// answers is when the neighbor was last seen to answer, by family.
+	answers [2]time.Time
+	streams [2]track.Stream
 }
 
 // sessionState is what the engine knows of a session.
@@ -145,7 +145,7 @@ func build(c *config.Config, numbers map[string]route.Link, before []*link) []*l
 			for _, old := range before {
 				if old.FullName() == l.FullName() && old.Interface == l.Interface {
 					l.index, l.carrier, l.gateway, l.tracks, l.session = old.index, old.carrier, old.gateway, old.tracks, old.session
-					l.answered, l.streams = old.answered, old.streams
+					l.answers, l.streams = old.answers, old.streams
 				}
 			}
 			for _, f := range route.Families() {

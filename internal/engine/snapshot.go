@@ -13,6 +13,7 @@ import (
 	"bothways/internal/kstate"
 	"bothways/internal/nat"
 	"bothways/internal/plan"
+	"bothways/internal/policy"
 	"bothways/internal/rib"
 	"bothways/internal/route"
 	"bothways/internal/track"
@@ -35,8 +36,10 @@ type Snapshot struct {
 	Flows    FillView
 	Use      []UseView
 	Journal  []JournalEntry
-	Findings []config.Finding
-	Prefixes [2]int // by family, rejected ones included
+	// Failovers counts them.
+	Failovers *Failovers
+	Findings  []config.Finding
+	Prefixes  [2]int // by family, rejected ones included
 }
 
 // LinkView is a link.
@@ -66,8 +69,13 @@ type LinkFamilyView struct {
 	Stale    bool
 	Counts   rib.Counts
 	Limit    int
-	Held     int // prefixes that the neighbor took back, and that are kept
+	Level    policy.LimitLevel // towards Limit
+	Held     int               // prefixes that the neighbor took back, and that are kept
 	Astray   Astray
+	// Unanswered counts connections that inside hosts opened and that nobody has answered, when they were looked at last, at
+	// Surveyed; zero: never.
+	Unanswered int
+	Surveyed   time.Time
 }
 
 // PathView is a path.
@@ -119,7 +127,7 @@ type AnswerView struct {
 
 func (e *Engine) publish() {
 	_, mode := e.restart.Next(e.now, e.waiting())
-	s := &Snapshot{Site: e.cfg.Site, At: e.now, Mode: mode, Waiting: e.waiting(), Mask: e.cfg.Mark, Sequence: e.sequence, Journal: slices.Clone(e.journal.entries)}
+	s := &Snapshot{Site: e.cfg.Site, At: e.now, Mode: mode, Waiting: e.waiting(), Mask: e.cfg.Mark, Sequence: e.sequence, Journal: slices.Clone(e.journal.entries), Failovers: e.tally.publish()}
 	for _, l := range e.links {
 		s.Links = append(s.Links, e.viewLink(l))
 	}
@@ -159,10 +167,11 @@ func (e *Engine) viewLink(l *link) LinkView {
 		}
 		s, n := l.session[at(f)], e.tables[at(f)].table.Counts(l.number)
 		n.Received += n.Staged // what waits to be decided was received
+		survey := e.surveyOf(moveKey{l.number, f})
 		v.Families = append(v.Families, LinkFamilyView{
 			Family: f, Address: l.Address(f), Neighbor: hop, Track: *l.tracks.Neighbor(f), BFD: *l.tracks.BFD(f), Probes: *l.tracks.Probe(f), HasBFD: l.Link.BFD != nil, Usable: l.tracks.Usable(f) && l.index != 0,
-			Up: s.up, Complete: s.complete, Stale: s.stale, Counts: n, Limit: l.Limit.Max, Held: e.heldOf(l, f),
-			Astray: e.surveyOf(moveKey{l.number, f}).known,
+			Up: s.up, Complete: s.complete, Stale: s.stale, Counts: n, Limit: l.Limit.Max, Level: s.level, Held: e.heldOf(l, f),
+			Astray: survey.known, Unanswered: survey.unanswered, Surveyed: survey.at,
 		})
 	}
 	return v

@@ -46,9 +46,15 @@ func (s speaks) without(k SessionKey) (next speaks, over bool) {
 func (o *outage) announced() JournalEntry {
 	d := o.speaks.last.Sub(o.seen)
 	return JournalEntry{
-		At: o.speaks.last, Kind: "announcements", Subject: o.what, Phases: []Phase{{"announcements", d}},
+		At: o.speaks.last, Kind: "announcements", Subject: o.what, Cause: o.cause, Phases: []Phase{{PhaseAnnouncements, d}},
 		Text: fmt.Sprintf("%d prefixes announced anew or taken back by %d sessions, written to their neighbors after %s", o.speaks.prefixes, o.speaks.sessions, milliseconds(d)),
 	}
+}
+
+func (e *Engine) noteAnnounced(o *outage) {
+	n := o.announced()
+	e.tally.took(o, n.Phases...)
+	e.noteEntry(n)
 }
 
 // noteSpeaks puts changed announcements down to the outages of this turn.
@@ -81,7 +87,7 @@ func (e *Engine) sessionAnnounced(ev SessionAnnounced) {
 		o := &e.outages[i]
 		var over bool
 		if o.speaks, over = o.speaks.said(o.seen, ev); over {
-			e.noteEntry(o.announced())
+			e.noteAnnounced(o)
 		}
 	}
 }
@@ -92,7 +98,7 @@ func (e *Engine) sessionSilent(k SessionKey) {
 		o := &e.outages[i]
 		var over bool
 		if o.speaks, over = o.speaks.without(k); over {
-			e.noteEntry(o.announced())
+			e.noteAnnounced(o)
 		}
 	}
 }

@@ -34,6 +34,9 @@ type survey struct {
 	next  Astray // of the list that is coming in
 	by    route.LinkSet
 	tell  bool // what is found next is for the journal
+
+	unanswered, nextUnanswered int // connections from inside, of the last complete list and of the one that is coming in
+	at                         time.Time
 }
 
 // surveySoon has all connections looked at once the links have been quiet for a while.
@@ -83,6 +86,9 @@ func (s *survey) note(l route.Link, f flow.Flow, inside []netip.Prefix, situatio
 	for _, n := range inside {
 		opened = opened || n.Contains(f.Source.Addr())
 	}
+	if opened && !f.Inbound && !f.Answered {
+		s.nextUnanswered++
+	}
 	verdict := flow.Judge(l, situation)
 	switch using := route.NewLinkSet(situation.Using...); {
 	case !opened || f.Inbound:
@@ -101,6 +107,8 @@ func (e *Engine) surveyed(k moveKey) {
 	s := e.surveyOf(k)
 	before := s.known
 	s.known, s.next = s.next, Astray{}
+	s.unanswered, s.nextUnanswered, s.at = s.nextUnanswered, 0, e.now
+	e.publishSoon()
 	by := s.by
 	s.by = route.LinkSet{}
 	if s.known != before {

@@ -78,7 +78,7 @@ func (x *unanswered) count() (n track.Lost) {
 func (o *outage) lostEntry() JournalEntry {
 	n, d := o.lost.count(), o.lost.until.Sub(o.seen)
 	text := fmt.Sprintf("%s sent by %s and not answered, between its last answer and the first by %s, which came after %s", lostText(n), o.link, o.lost.by, milliseconds(d))
-	return JournalEntry{At: o.lost.until, Kind: "lost", Subject: o.what, Text: text, Phases: []Phase{{"answered", d}}, Lost: &n}
+	return JournalEntry{At: o.lost.until, Kind: "lost", Subject: o.what, Text: text, Cause: o.cause, Phases: []Phase{{PhaseAnswered, d}}, Lost: &n}
 }
 
 func lostText(n track.Lost) string {
@@ -139,6 +139,9 @@ func (e *Engine) tellLost() {
 			continue
 		}
 		o.lost.told = true
-		e.noteEntry(o.lostEntry())
+		n := o.lostEntry()
+		e.tally.took(o, n.Phases...)
+		e.tally.losing(o, *n.Lost)
+		e.noteEntry(n)
 	}
 }

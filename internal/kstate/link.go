@@ -1,6 +1,9 @@
 package kstate
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Interface is what the kernel says of a network interface.
 type Interface struct {
@@ -28,6 +31,9 @@ type Neighbor struct {
 	Interface int
 	Address   netip.Addr
 	State     NeighborState
+	// Confirmed is how long before it was read the kernel last knew that it answers, in steps of 10 ms; negative: it does
+	// not say. Of an entry that never was confirmed it is a minute and more before the entry was made.
+	Confirmed time.Duration
 }
 
 // Sysctl is a kernel setting: the key with dots, as sysctl(8) prints it.

@@ -130,6 +130,9 @@ func (w *World) StartEdge(ctx context.Context, o EdgeOptions) error {
 	}
 }
 
+// WriteEdge writes the edge's configuration (the fitting one where it is empty), and tells the edge nothing.
+func (w *World) WriteEdge(config string) error { return w.writeEdgeConfig(config) }
+
 func (w *World) writeEdgeConfig(text string) error {
 	own, err := w.EdgeConfig()
 	if err != nil {

@@ -3,7 +3,9 @@ package linkwatch
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,8 +26,10 @@ type Kernel interface {
 // Sink takes what was seen. Its methods may block for as long as the engine is behind.
 type Sink interface {
 	Interfaces(at time.Time, all []kstate.Interface, gateways map[int][2]Gateway)
-	Carrier(index int, carrier bool)
-	Neighbor(n kstate.Neighbor)
+	// Carrier tells of a carrier that was read at a time.
+	Carrier(index int, carrier bool, at time.Time)
+	// Neighbor tells of an entry that was read at a time.
+	Neighbor(n kstate.Neighbor, at time.Time)
 	// Pinned tells by which interface packets to a pinned address leave; 0: by none.
 	Pinned(a netip.Addr, index int)
 }
@@ -62,11 +66,12 @@ type Watcher struct {
 	mu      sync.Mutex // guards what follows, which the engine replaces while the loops read it
 	watched []Watched
 	pinned  []netip.Addr
+	seen    map[int]time.Time
 }
 
 // New returns a watcher that does nothing before Run.
 func New(k Kernel, s Sink, log *slog.Logger) *Watcher {
-	return &Watcher{kernel: k, sink: s, log: log, reread: make(chan struct{}, 1)}
+	return &Watcher{kernel: k, sink: s, log: log, reread: make(chan struct{}, 1), seen: map[int]time.Time{}}
 }
 
 // Set says which links matter.
@@ -74,6 +79,30 @@ func (w *Watcher) Set(links []Watched) {
 	w.mu.Lock()
 	w.watched = links
 	w.mu.Unlock()
+}
+
+// Seen is when each watched interface was last looked at and had a carrier. One that has lost it lost it after that.
+func (w *Watcher) Seen() map[int]time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.seen)
+}
+
+// SeenOf is that of one interface; zero: never.
+func (w *Watcher) SeenOf(index int) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen[index]
+}
+
+// saw remembers looks at which interfaces had a carrier, and forgets those that are not watched.
+func (w *Watcher) saw(looks map[int]time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.Copy(w.seen, looks)
+	maps.DeleteFunc(w.seen, func(index int, _ time.Time) bool {
+		return !slices.ContainsFunc(w.watched, func(l Watched) bool { return l.Index == index })
+	})
 }
 
 func (w *Watcher) links() []Watched {
@@ -132,10 +161,12 @@ func (w *Watcher) carriers(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		looks := map[int]time.Time{}
 		for _, l := range w.links() {
 			if l.Index == 0 {
 				continue
 			}
+			at := time.Now() // before the answer: the carrier was there then
 			carrier, err := w.kernel.Poke(l.Index)
 			if err != nil {
 				delete(last, l.Index)
@@ -144,12 +175,16 @@ func (w *Watcher) carriers(ctx context.Context) {
 			}
 			if was, ok := last[l.Index]; !ok || was != carrier {
 				last[l.Index] = carrier
-				w.sink.Carrier(l.Index, carrier)
+				w.sink.Carrier(l.Index, carrier, time.Now())
 				if carrier && ok {
 					w.probe(l)
 				}
 			}
+			if carrier {
+				looks[l.Index] = at
+			}
 		}
+		w.saw(looks)
 	}
 }
 
@@ -176,7 +211,7 @@ func (w *Watcher) neighbors(ctx context.Context) {
 					continue
 				}
 				if n, err := w.kernel.Neighbor(l.Index, a); err == nil {
-					w.sink.Neighbor(n)
+					w.sink.Neighbor(n, time.Now())
 				}
 			}
 			if carrier {

@@ -70,8 +70,12 @@ type sink struct{ *fake }
 func (s sink) Interfaces(time.Time, []kstate.Interface, map[int][2]Gateway) {
 	s.with(func() { s.reads++ })
 }
-func (s sink) Carrier(_ int, up bool)     { s.with(func() { s.carriers = append(s.carriers, up) }) }
-func (s sink) Neighbor(n kstate.Neighbor) { s.with(func() { s.states = append(s.states, n.State) }) }
+func (s sink) Carrier(_ int, up bool, _ time.Time) {
+	s.with(func() { s.carriers = append(s.carriers, up) })
+}
+func (s sink) Neighbor(n kstate.Neighbor, _ time.Time) {
+	s.with(func() { s.states = append(s.states, n.State) })
+}
 
 func watch(t *testing.T) (*fake, *Watcher) {
 	f := &fake{carrier: true}
@@ -102,6 +106,32 @@ func TestCarrierIsSeenWithinAPoll(t *testing.T) {
 				t.Errorf("told %v, want the first state and the change", f.carriers)
 			}
 		})
+	})
+}
+
+// TestTheLastLookWithACarrierIsKnown bounds when a carrier was lost: after the last look that found it, which is no older than
+// the time between two.
+func TestTheLastLookWithACarrierIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, w := watch(t)
+		time.Sleep(5 * carrierEvery)
+		synctest.Wait()
+		last := time.Now()
+		f.with(func() { f.carrier = false })
+		time.Sleep(5 * carrierEvery)
+		synctest.Wait()
+		if got := w.SeenOf(3); !got.Equal(last) {
+			t.Errorf("last seen %v before the carrier was lost, want at once", last.Sub(got))
+		}
+		if all := w.Seen(); len(all) != 1 || !all[3].Equal(last) {
+			t.Errorf("seen %v", all)
+		}
+		w.Set([]Watched{{Index: 4}})
+		time.Sleep(2 * carrierEvery)
+		synctest.Wait()
+		if all := w.Seen(); !all[3].IsZero() {
+			t.Errorf("an interface that is not watched is remembered: %v", all)
+		}
 	})
 }
 

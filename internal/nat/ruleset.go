@@ -55,7 +55,12 @@ const (
 )
 
 // IsGuard reports whether a counter is of packets that were dropped.
-func IsGuard(counter string) bool { return strings.HasPrefix(counter, "guard_") }
+func IsGuard(counter string) bool { return strings.HasPrefix(counter, guardPrefix) }
+
+// GuardOf is the guard's name in that of its counter.
+func GuardOf(counter string) (name string, ok bool) { return strings.CutPrefix(counter, guardPrefix) }
+
+const guardPrefix = "guard_"
 
 // bgpPort is BGP's. Its sessions with a link's neighbor are not tracked, so that a full conntrack table takes none down.
 const bgpPort = 179

@@ -34,10 +34,12 @@ type model struct {
 	agrees            bool
 	compared          time.Time
 	repaired, refused int
-	refusals          map[string]bool // told of, and not taken back since
-	accepted          uint64          // sequence of the last batch taken
-	sequence          uint64          // and of the last one that is in the kernel
-	lastError         string
+	// comparisons counts full ones, disagreed those that found something else than what is wanted.
+	comparisons, disagreed int
+	refusals               map[string]bool // told of, and not taken back since
+	accepted               uint64          // sequence of the last batch taken
+	sequence               uint64          // and of the last one that is in the kernel
+	lastError              string
 }
 
 func newModel() model {

@@ -66,18 +66,20 @@ type Reconciler struct {
 
 // Status is a published snapshot.
 type Status struct {
-	Mode      plan.Mode
-	Agrees    bool // at the last full comparison
-	Compared  time.Time
-	Routes    int // wanted
-	Pending   int // wanted and not in the kernel
-	Nexthops  int
-	Rules     int
-	Repaired  int // since the start
-	Refused   int // since the start
-	Sequence  uint64
-	LastError string
-	Sysctls   []SysctlStatus
+	Mode     plan.Mode
+	Agrees   bool // at the last full comparison
+	Compared time.Time
+	// Comparisons counts the full ones since the start, Disagreed those that found something else than what is wanted.
+	Comparisons, Disagreed int
+	Routes                 int // wanted
+	Pending                int // wanted and not in the kernel
+	Nexthops               int
+	Rules                  int
+	Repaired               int // since the start
+	Refused                int // since the start
+	Sequence               uint64
+	LastError              string
+	Sysctls                []SysctlStatus
 }
 
 // SysctlStatus is a setting with what became of it.
@@ -377,6 +379,10 @@ func (r *Reconciler) compare(ctx context.Context) {
 	}
 	r.compared = time.Now()
 	r.agrees = len(drift) == 0 && before == 0
+	r.comparisons++
+	if !r.agrees {
+		r.disagreed++
+	}
 	for i, d := range drift {
 		r.repaired++
 		if i < 10 {
@@ -401,7 +407,7 @@ func (r *Reconciler) firewallAltered(ctx context.Context) (bool, string) {
 
 func (r *Reconciler) publish() {
 	r.status.Store(&Status{
-		Mode: r.mode, Agrees: r.agrees, Compared: r.compared, Routes: r.routes.wanted, Pending: r.routes.differ,
+		Mode: r.mode, Agrees: r.agrees, Compared: r.compared, Comparisons: r.comparisons, Disagreed: r.disagreed, Routes: r.routes.wanted, Pending: r.routes.differ,
 		Nexthops: len(r.nexthops), Rules: len(r.rules), Repaired: r.repaired, Refused: r.refused,
 		Sequence: r.sequence, LastError: r.lastError, Sysctls: r.sysctlStatus,
 	})

@@ -23,6 +23,7 @@ type carriedTarget struct {
 	Name    string
 	State   State
 	RTT     time.Duration
+	Good    time.Time `json:",omitzero"`
 	Loss    int
 	Latency time.Duration
 	Window  []carriedSample `json:",omitempty"`
@@ -68,7 +69,7 @@ func (s *State) UnmarshalJSON(data []byte) error {
 
 // MarshalJSON implements json.Marshaler.
 func (t Target) MarshalJSON() ([]byte, error) {
-	c := carriedTarget{Name: t.Name, State: t.State, RTT: t.RTT, Loss: t.Loss, Latency: t.Latency}
+	c := carriedTarget{Name: t.Name, State: t.State, RTT: t.RTT, Good: t.Good, Loss: t.Loss, Latency: t.Latency}
 	for _, s := range t.window {
 		c.Window = append(c.Window, carriedSample{s.ok, s.rtt})
 	}
@@ -81,7 +82,7 @@ func (t *Target) UnmarshalJSON(data []byte) error {
 	if err := strictly(data, &c); err != nil {
 		return err
 	}
-	*t = Target{Name: c.Name, State: c.State, RTT: c.RTT, Loss: c.Loss, Latency: c.Latency}
+	*t = Target{Name: c.Name, State: c.State, RTT: c.RTT, Good: c.Good, Loss: c.Loss, Latency: c.Latency}
 	for _, s := range c.Window {
 		t.window = append(t.window, sample{s.OK, s.RTT})
 	}

@@ -34,6 +34,7 @@ type ProbeResult struct {
 	OK     bool
 	RTT    time.Duration // where OK
 	Why    string        // where not
+	At     time.Time     // where OK: when the answer arrived; zero: when it is told of
 }
 
 // Probes is the track of a link's probes: up while a quorum of targets is good. The zero value has no targets and is up.

@@ -11,6 +11,7 @@ type Target struct {
 	Name string
 	State
 	RTT     time.Duration // of the last answer
+	Good    time.Time     // when the last good answer arrived
 	Loss    int           // percent of the window; 0 before it is full
 	Latency time.Duration // mean of the answers in the window; 0 before it is full
 	window  []sample
@@ -36,6 +37,11 @@ func (t Target) observe(now time.Time, r ProbeResult, p ProbeParams) Target {
 			good, why = false, fmt.Sprintf("loses %d%% of %d, at most %d%%", t.Loss, p.Window, p.MaxLoss)
 		case p.MaxLatency > 0 && t.Latency > p.MaxLatency:
 			good, why = false, fmt.Sprintf("takes %v, at most %v", round(t.Latency), p.MaxLatency)
+		}
+	}
+	if good {
+		if t.Good = r.At; r.At.IsZero() {
+			t.Good = now
 		}
 	}
 	t.State, _ = t.State.Observe(now, good, why, Params{DownAfter: max(p.DownAfter, 1), UpAfter: max(p.UpAfter, 1)})

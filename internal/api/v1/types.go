@@ -174,8 +174,12 @@ type Event struct {
 	Kind    string    `json:"kind"`
 	Subject string    `json:"subject"`
 	Text    string    `json:"text"`
+	// Cause of a failover, and of what belongs to one: carrier, neighbor, bfd, probes, session, drain.
+	Cause string `json:"cause,omitempty"`
+	// Evidence is what the phase detected counts from, such as "last bfd packet".
+	Evidence string `json:"evidence,omitempty"`
 	// Phases of a failover, in milliseconds after it was seen: decided, kernel, routes, connections, announcements, answered
-	// (by another way); detected: how long before it was the last sign of life.
+	// (by another way); how long before it: detected (the evidence), reported (word of the failure was read).
 	Phases map[string]float64 `json:"phases_ms,omitempty"`
 	Lost   *Lost              `json:"lost,omitempty"`
 }

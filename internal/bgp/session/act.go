@@ -83,7 +83,10 @@ func (l *loop) wentUp(a fsm.Up) {
 }
 
 func (l *loop) wentDown(a fsm.Down) {
-	now := time.Now()
+	now, end := time.Now(), l.end
+	if n := l.up.lastRead.Load(); n != 0 {
+		end.heard = time.Unix(0, n)
+	}
 	l.up, l.agreed, l.encoder = nil, nil, nil
 	l.rib.sent, l.telling = nil, 0
 	if l.cfg.Keeper != nil {
@@ -91,6 +94,7 @@ func (l *loop) wentDown(a fsm.Down) {
 	}
 	l.status.Local, l.status.Remote = netip.AddrPort{}, netip.AddrPort{}
 	e := Down{Name: l.cfg.Name, At: now, Reason: a.Reason, Sent: a.Sent, Received: a.Received, Stale: a.Stale}
+	e.Sign, e.SignAt = signOf(a, end)
 	if len(a.Stale) > 0 {
 		e.StaleUntil = now.Add(a.RestartTime)
 	}

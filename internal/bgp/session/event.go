@@ -48,6 +48,9 @@ type (
 		Sent, Received *message.Notification
 		Stale          []route.Family
 		StaleUntil     time.Time
+		// Sign came last of the neighbor, at SignAt; zero: that is not known.
+		Sign   Sign
+		SignAt time.Time
 	}
 
 	// Updates is what one read from the neighbor brought, in its order. The receiver may keep the slices.

@@ -27,6 +27,7 @@ type loop struct {
 	dialSerial int
 
 	up      *conn // the session that stands, or nil
+	end     ending
 	agreed  *fsm.Negotiated
 	encoder *message.Encoder
 	rib     ribOut
@@ -165,7 +166,9 @@ func (l *loop) command(ctx context.Context, c command) {
 	case accept:
 		l.handle(ctx, fsm.Accepted{Conn: l.adopt(c.nc)})
 	case stop:
+		l.end.own = true
 		l.handle(ctx, c.Stop)
+		l.end.own = false
 		l.ending = l.ending || c.final
 	}
 }
@@ -219,7 +222,14 @@ func (l *loop) wrote(ctx context.Context, w written) {
 		l.handle(ctx, fsm.SendBlocked{Conn: c.id})
 		return
 	}
-	l.handle(ctx, fsm.Closed{Conn: c.id, Err: w.err})
+	l.closed(ctx, c.id, w.at, w.err)
+}
+
+// closed takes the end of a connection, found at a time.
+func (l *loop) closed(ctx context.Context, id fsm.ConnID, at time.Time, err error) {
+	l.end.ended, l.end.err = at, err
+	l.handle(ctx, fsm.Closed{Conn: id, Err: err})
+	l.end = ending{}
 }
 
 // receive takes what a reader handed over.
@@ -229,7 +239,7 @@ func (l *loop) receive(ctx context.Context, i inbound) {
 	}
 	switch {
 	case i.err != nil:
-		l.handle(ctx, fsm.Closed{Conn: i.id, Err: i.err})
+		l.closed(ctx, i.id, i.at, i.err)
 	case i.bad != nil:
 		l.counters.messagesIn.Add(1)
 		l.handle(ctx, fsm.Malformed{Conn: i.id, Err: i.bad})

@@ -19,8 +19,9 @@ type inbound struct {
 	endOfRIB route.Family
 	bad      *message.NotificationError
 	err      error
-	halted   bool   // nothing more is read before the halt is over
-	rest     []byte // with halted: the beginning of a message
+	at       time.Time // with err
+	halted   bool      // nothing more is read before the halt is over
+	rest     []byte    // with halted: the beginning of a message
 }
 
 // readSize is what is read at once: what comes of it is one event, a few thousand routes, which the rest of the daemon
@@ -68,7 +69,7 @@ func (r *reader) run(begun []byte) {
 			continue
 		}
 		if ok && err != nil {
-			ok = r.post(inbound{id: c.id, err: err}) && false
+			ok = r.post(inbound{id: c.id, err: err, at: time.Now()}) && false
 		}
 		if !ok {
 			break

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -13,6 +14,13 @@ import (
 
 const ndmsgLen = unix.SizeofNdMsg // family, three of padding, ifindex, state, flags, type
 
+// struct nda_cacheinfo: how long ago it was confirmed, used and updated, and a count of references. Times are in the kernel's
+// user-visible ticks, which are a hundredth of a second on every architecture.
+const (
+	cacheInfoLen = 16
+	clockTick    = 10 * time.Millisecond
+)
+
 // parseNeighbor reads RTM_NEWNEIGH or RTM_DELNEIGH; ok is false for other tables than ARP's and ND's.
 func parseNeighbor(b []byte) (n kstate.Neighbor, nud uint16, ok bool, err error) {
 	if len(b) < ndmsgLen {
@@ -20,10 +28,15 @@ func parseNeighbor(b []byte) (n kstate.Neighbor, nud uint16, ok bool, err error)
 	}
 	n.Interface = int(native.Uint32(b[4:]))
 	nud = native.Uint16(b[8:])
-	n.State = neighborState(nud)
+	n.State, n.Confirmed = neighborState(nud), -1
 	for typ, v := range attributes(b, ndmsgLen) {
-		if typ == unix.NDA_DST {
+		switch typ {
+		case unix.NDA_DST:
 			n.Address = address(v)
+		case unix.NDA_CACHEINFO:
+			if len(v) >= cacheInfoLen {
+				n.Confirmed = time.Duration(native.Uint32(v)) * clockTick
+			}
 		}
 	}
 	proxy := b[10]&unix.NTF_PROXY != 0
@@ -58,10 +71,10 @@ func (h *Handle) Neighbor(ifindex int, addr netip.Addr) (kstate.Neighbor, error)
 }
 
 func (h *Handle) neighbor(ifindex int, addr netip.Addr) (kstate.Neighbor, uint16, error) {
-	n, nud := kstate.Neighbor{Interface: ifindex, Address: addr}, uint16(0)
+	n, nud := kstate.Neighbor{Interface: ifindex, Address: addr, Confirmed: -1}, uint16(0)
 	err := h.ask(unix.RTM_GETNEIGH, 0, neighborMessage(ifindex, addr.WithZone(""), 0, 0), func(w *writer) { w.addr(unix.NDA_DST, addr) }, func(b []byte) {
 		if got, state, ok, err := parseNeighbor(b); err == nil && ok {
-			n.State, nud = got.State, state
+			n.State, n.Confirmed, nud = got.State, got.Confirmed, state
 		}
 	})
 	if err != nil && !errors.Is(err, unix.ENOENT) {

@@ -49,8 +49,9 @@ func TestProbeNeighbor(t *testing.T) {
 		})
 		t.Logf("%s: state %d after %s", a, want, time.Since(start).Round(time.Millisecond))
 	}
+	began := time.Now()
 	for _, a := range neighbors {
-		if n, err := h.Neighbor(dev, a); err != nil || n.State != kstate.NeighborUnknown {
+		if n, err := h.Neighbor(dev, a); err != nil || n.Confirmed >= 0 || n.State != kstate.NeighborUnknown {
 			t.Errorf("before: %v, %v", n, err)
 		}
 		reach(a, kstate.NeighborReachable) // unknown
@@ -61,11 +62,24 @@ func TestProbeNeighbor(t *testing.T) {
 	}
 	w := watch(t, h)
 	in("ip", "link", "set", "far0", "down") // the bridge keeps up0's carrier
+	down := time.Now()
 	for _, a := range neighbors {
 		reach(a, kstate.NeighborFailed)
 		w.wait(t, func(e Event) bool {
-			return e.Kind == NeighborChanged && e.Neighbor == kstate.Neighbor{Interface: dev, Address: a, State: kstate.NeighborFailed}
+			n := e.Neighbor
+			if e.Kind != NeighborChanged || n.Interface != dev || n.Address != a || n.State != kstate.NeighborFailed {
+				return false
+			}
+			// It answered last between the beginning and the end of the far side, whenever that is told; the kernel's times
+			// are in steps.
+			if now := time.Now(); n.Confirmed < 0 || now.Add(-n.Confirmed).After(down.Add(2*clockTick)) {
+				t.Errorf("%s: failed, and confirmed %s ago; it is down for %s", a, n.Confirmed, now.Sub(down))
+			}
+			return true
 		})
+		if n, err := h.Neighbor(dev, a); err != nil || n.Confirmed < time.Since(down)-2*clockTick || n.Confirmed > time.Since(began)+2*clockTick {
+			t.Errorf("%s: confirmed %s ago (%v), want from %s to %s", a, n.Confirmed, err, time.Since(down), time.Since(began))
+		}
 		reach(a, kstate.NeighborFailed) // failed, and asked again
 	}
 	if carrier, err := h.Poke(dev); err != nil || !carrier {
