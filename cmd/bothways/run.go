@@ -173,7 +173,7 @@ func openDaemon(ctx context.Context, c *config.Config, file string, verbose bool
 		return nil, err
 	}
 	d.loop = reconcile.New(d.rtnl, d.nft, d.shape, compareEvery, log, d.note)
-	d.store = newStore(c.StateDir(), c.Site, log)
+	d.store = newStore(stateDir(c), c.Site, log)
 	d.sink = linkSink{d.tell}
 	d.watcher = linkwatch.New(d.rtnl, d.sink, log)
 	d.kept = handover.NewStore(os.Getenv("NOTIFY_SOCKET"), log)
@@ -398,7 +398,7 @@ func (d *daemon) reload(ctx context.Context) error {
 	for _, w := range warnings {
 		d.log.Warn("configuration: " + w.String())
 	}
-	if c.API.Socket != d.cfg.API.Socket || c.StateDir() != d.cfg.StateDir() || c.Mark != d.cfg.Mark || c.Site != d.cfg.Site {
+	if c.API.Socket != d.cfg.API.Socket || stateDir(c) != stateDir(d.cfg) || c.Mark != d.cfg.Mark || c.Site != d.cfg.Site {
 		return errors.New(d.file + ": site, mark, state and api.socket cannot change while the daemon runs: restart it")
 	}
 	return d.engine.Reload(ctx, c)
