@@ -104,6 +104,7 @@ func (m *manager) start(w *lab.World, config string) {
 	m.mu.Lock()
 	given := slices.Clone(m.kept)
 	m.mu.Unlock()
+	slices.Reverse(given) // systemd gives them back in no order, those of one name too
 	if err := w.StartEdge(within(m.t), lab.EdgeOptions{Binary: binary, Config: config, Kept: given, Env: []string{"NOTIFY_SOCKET=" + m.path}}); err != nil {
 		m.t.Fatal(err)
 	}
