@@ -246,32 +246,62 @@ func (m *machine) property(name string) string {
 	return m.must("systemctl", "show", "--value", "--property", name, "bothways.service")
 }
 
-// pid is the service's main process, as this system numbers it.
-func (m *machine) pid() int {
+// processes are the service's, as this system numbers them.
+func (m *machine) processes() []int {
 	m.t.Helper()
-	inside := m.property("MainPID")
-	group, err := os.ReadFile(m.path("/sys/fs/cgroup" + m.property("ControlGroup") + "/cgroup.procs"))
+	// Read by a process outside, the list has the numbers of outside.
+	list, err := os.ReadFile(m.path("/sys/fs/cgroup" + m.property("ControlGroup") + "/cgroup.procs"))
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	// Read by a process outside, the list has the numbers of outside.
-	for _, pid := range strings.Fields(string(group)) {
-		status, err := os.ReadFile(filepath.Join("/proc", pid, "status"))
+	var out []int
+	for _, text := range strings.Fields(string(list)) {
+		pid, err := strconv.Atoi(text)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		out = append(out, pid)
+	}
+	return out
+}
+
+// pid is the service's main process, as this system numbers it.
+func (m *machine) pid() int {
+	m.t.Helper()
+	inside, all := m.property("MainPID"), m.processes()
+	for _, pid := range all {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if err != nil {
 			continue
 		}
 		for _, line := range strings.Split(string(status), "\n") {
 			if f := strings.Fields(line); len(f) > 1 && f[0] == "NSpid:" && f[len(f)-1] == inside {
-				n, err := strconv.Atoi(pid)
-				if err != nil {
-					m.t.Fatal(err)
-				}
-				return n
+				return pid
 			}
 		}
 	}
-	m.t.Fatalf("main process %s is not in the service's group: %q", inside, group)
+	m.t.Fatalf("main process %s is not in the service's group: %v", inside, all)
 	return 0
+}
+
+// threadAhead reports whether a thread of a process beside the main one is ahead of who else wants the processor.
+func (m *machine) threadAhead(main int) bool {
+	m.t.Helper()
+	for _, pid := range m.processes() {
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		for _, file := range stats {
+			// Fields are counted from behind the name, which may hold anything: state is the third, nice the nineteenth.
+			text, _ := os.ReadFile(file)
+			_, after, _ := strings.Cut(string(text), ") ")
+			if f := strings.Fields(after); pid != main && len(f) > 16 && f[16] == "-20" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // write writes a file of the machine's.

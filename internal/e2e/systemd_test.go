@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	v1 "bothways/internal/api/v1"
+	"bothways/internal/handover"
 	"bothways/internal/lab"
 )
 
@@ -43,10 +44,18 @@ func TestUnit(t *testing.T) {
 	if out := m.must("systemd-analyze", "verify", "bothways.service"); out != "" {
 		t.Errorf("systemd-analyze verify: %s", out)
 	}
+	m.must("systemd-analyze", "security", "--offline=true", "--threshold=30", "--no-pager", "/usr/lib/systemd/system/bothways.service")
 	m.must("systemctl", "start", "bothways")
 	settled(t, w)
 	trackIs(t, w, "isp-a/main", "bfd", "up")
 	pid := m.pid()
+	// A systemd that may not raise a limit goes on without.
+	if mayRaiseLimits(t) && !m.threadAhead(pid) {
+		t.Error("the thread that speaks BFD has no priority: LimitNICE=")
+	}
+	if n := m.property("FileDescriptorStoreMax"); n != strconv.Itoa(handover.MaxFiles) {
+		t.Errorf("systemd keeps %s files, a daemon takes %d", n, handover.MaxFiles)
+	}
 	if has := privileges(t, pid); !strings.Contains(has, "NoNewPrivs: 1") || !strings.Contains(has, "CapEff: 0000000000003400") || strings.Contains(has, "Uid: 0") {
 		t.Errorf("the daemon has\n%s", has)
 	}
@@ -181,4 +190,19 @@ func TestUnitGivesUp(t *testing.T) {
 	m.must("systemctl", "reset-failed", "bothways")
 	m.must("systemctl", "start", "bothways")
 	settled(t, w)
+}
+
+// mayRaiseLimits reports whether this process, and so a systemd that it starts, has CAP_SYS_RESOURCE.
+func mayRaiseLimits(t *testing.T) bool {
+	t.Helper()
+	for _, line := range strings.Split(privileges(t, os.Getpid()), "\n") {
+		if text, ok := strings.CutPrefix(line, "CapEff: "); ok {
+			has, err := strconv.ParseUint(text, 16, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return has&(1<<unix.CAP_SYS_RESOURCE) != 0
+		}
+	}
+	return false
 }
