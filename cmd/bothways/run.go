@@ -19,6 +19,7 @@ import (
 	v1 "bothways/internal/api/v1"
 	"bothways/internal/config"
 	"bothways/internal/engine"
+	"bothways/internal/fib"
 	"bothways/internal/flowsweep"
 	"bothways/internal/handover"
 	"bothways/internal/kernel/conntrack"
@@ -209,6 +210,11 @@ func (d *daemon) adopt(ctx context.Context) (engine.Adopted, error) {
 			found.Numbers[name] = route.Link(n)
 		}
 	}
+	inside, err := d.nft.Interfaces(ctx, nat.InsideSet)
+	if err != nil {
+		return found, err
+	}
+	d.loop.AdoptSettings(fib.Guarded(inside))
 	found.Objects, found.Routes, err = d.loop.Adopt(ctx)
 	return found, err
 }
