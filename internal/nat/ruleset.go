@@ -231,7 +231,7 @@ func (b *builder) marks() []kstate.NftChain {
 		// Most packets belong to a connection of the link that they are on: they are done with first.
 		own := rule(kstate.MatchMark{Of: kstate.ConnMark, Mask: mask, Value: m}, kstate.Verdict{Kind: kstate.Return})
 		chains = append(chains, b.astray(l), kstate.NftChain{Name: chain(asItIs.name, l), Rules: b.foreign(l, asItIs)},
-			kstate.NftChain{Name: chain("in", l), Rules: append(append(append([]kstate.NftRule{own}, b.asymmetry(l)...), b.related(l)...),
+			kstate.NftChain{Name: chain("in", l), Rules: append(append(append([]kstate.NftRule{own}, b.asymmetry(l)...), b.related(l, kstate.MatchState{States: kstate.StateRelated}, kstate.MatchReply{})...),
 				rule(fresh, kstate.MatchMark{Of: kstate.ConnMark, Mask: mask}, set).WithComment("%s", l.Name),
 				rule(fresh, kstate.GotoChain(chain("astray", l))))},
 			// A connection is claimed with its first packet or never: of one that nobody answers conntrack calls every packet new,

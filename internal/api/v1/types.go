@@ -261,7 +261,7 @@ type Asymmetry struct {
 	Related []RelatedPair `json:"related"`
 }
 
-// RelatedPair counts ICMP errors that came by one path about connections of another.
+// RelatedPair counts ICMP errors that took one path, in either direction, about connections of another.
 type RelatedPair struct {
 	Connection string `json:"connection"`
 	Error      string `json:"error"`
