@@ -66,7 +66,7 @@ func (e *Engine) setInterfaces(ev Interfaces) {
 	e.detect()
 }
 
-// findInterfaces brings index, carrier and track of each link to what the kernel said last.
+// findInterfaces brings index, addresses, carrier and track of each link to what the kernel said last.
 func (e *Engine) findInterfaces() {
 	for _, l := range e.links {
 		index, carrier, why := 0, false, fmt.Sprintf("interface %s is missing", l.Interface)
@@ -88,6 +88,9 @@ func (e *Engine) findInterfaces() {
 			}
 		}
 		l.index = index
+		if l.findAddresses(addresses) {
+			e.table = table{}
+		}
 		e.observeCarrier(l, carrier, why)
 	}
 }
