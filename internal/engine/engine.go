@@ -85,11 +85,24 @@ type family struct {
 	table   *rib.Table
 	fib     *fib.FIB
 	inside  []kstate.Nexthop
+	due     route.LinkSet // links whose whole table is taken at the end of the turn
 	down    route.LinkSet // links whose session just ended: dead to the rankings until their routes are taken out
 	drained route.LinkSet
 	moved   route.LinkSet
 	changes []kstate.RouteChange
+	later   []kstate.RouteChange // in the tables of links: what is new finds its way without them
 }
+
+// wants notes a route that shall be in the kernel, or shall not.
+func (t *family) wants(c kstate.RouteChange) {
+	if isLinkTable(c.Route.Table) {
+		t.later = append(t.later, c)
+		return
+	}
+	t.changes = append(t.changes, c)
+}
+
+func isLinkTable(n uint32) bool { return n > kstate.Table && n <= kstate.Table+kstate.MaxLinks }
 
 // purge takes out the routes of a link whose session ended.
 func (t *family) purge(l route.Link) {
@@ -362,10 +375,9 @@ func (e *Engine) rebuild(t *family) {
 	inside, routes := insideHops(e.cfg, e.interfaces, t.f)
 	t.inside = inside
 	t.fib = fib.New(t.f, fibParams(e.cfg, e.links, e.learned, t.f, routes), t.table)
-	t.changes = t.changes[:0]
-	emit := func(c kstate.RouteChange) { t.changes = append(t.changes, c) }
+	t.changes, t.later = t.changes[:0], t.later[:0]
 	for p, s := range t.table.States() {
-		t.fib.Change(rib.Change{Prefix: p, New: s}, emit)
+		t.fib.Change(rib.Change{Prefix: p, New: s}, t.wants)
 	}
 }
 

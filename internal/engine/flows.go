@@ -52,14 +52,12 @@ func (e *Engine) noteMoves() {
 // better than now, where a rule lets connections follow at once.
 func (e *Engine) noteLostRoutes(t *family) {
 	var lost, gained route.LinkSet
-	for _, c := range t.changes {
-		n := c.Route.Table - kstate.Table
-		switch {
-		case n == 0 || n > kstate.MaxLinks:
-		case c.Delete:
-			lost.Add(route.Link(n))
-		default:
-			gained.Add(route.Link(n))
+	for _, c := range t.later {
+		l := route.Link(c.Route.Table - kstate.Table)
+		if c.Delete {
+			lost.Add(l)
+		} else {
+			gained.Add(l)
 		}
 	}
 	for _, s := range e.cfg.Steer {

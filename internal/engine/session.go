@@ -100,6 +100,9 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 	if l == nil || !s.up {
 		return
 	}
+	if t.due.Has(l.number) { // more than its table in one turn: what is withheld is judged beside what the table has
+		e.take(l, ev.Key)
+	}
 	imp, beyond := l.imports[at(t.f)], 0
 	updates := e.withhold(l, ev.Key, ev.Updates)
 	// What is held is no longer of the neighbor, and is not counted against it.

@@ -7,7 +7,6 @@ import (
 	"bothways/internal/kstate"
 	"bothways/internal/nat"
 	"bothways/internal/plan"
-	"bothways/internal/rib"
 	"bothways/internal/route"
 )
 
@@ -41,8 +40,8 @@ func (e *Engine) settle() {
 		for _, l := range t.down.Links() {
 			t.purge(l)
 		}
-		emit := func(c kstate.RouteChange) { t.changes = append(t.changes, c) }
-		t.table.Commit(func(c rib.Change) { t.fib.Change(c, emit) })
+		emit := t.wants
+		e.takeDue(t, emit)
 		t.fib.Small(e.state(t), emit)
 		e.noteLostRoutes(t)
 	}
@@ -80,33 +79,22 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 	if e.withdrawn {
 		return
 	}
-	b := plan.Batch{Mode: mode, Objects: e.objects(), Lost: e.lost}
+	b := e.batch(mode)
+	b.Lost = e.lost
 	rules, text := e.ruleset()
 	if text != e.sent.ruleset {
 		b.Ruleset = rules
 	}
-	var links []fib.SysctlLink
-	for _, l := range e.links {
-		if l.index != 0 {
-			links = append(links, fib.SysctlLink{Interface: l.Interface, Automatic: l.Auto})
-		}
-	}
-	b.Sysctls = fib.Sysctls(links, e.insidePresent())
-	b.Shapers = shapers(e.cfg, e.links)
 	b.Replace = withRoutes && e.replace
 	for i, t := range e.tables {
 		switch {
 		case !withRoutes:
 		case b.Routes == nil:
-			b.Routes = slices.Clip(t.changes) // maybe a million, and nobody else's from here on
+			b.Routes = append(t.changes, t.later...) // maybe a million, and nobody else's from here on
 		default:
-			b.Routes = append(b.Routes, t.changes...)
+			b.Routes = append(append(b.Routes, t.changes...), t.later...)
 		}
-		s := e.state(t)
-		e.sent.states[i] = s
-		for _, l := range s.Dead.Links() {
-			b.Dead = append(b.Dead, fib.NexthopOf(l, t.f))
-		}
+		e.sent.states[i] = e.state(t)
 	}
 	if e.sent.any && b.Ruleset == nil && !b.Replace && len(b.Routes) == 0 && len(b.Lost) == 0 && mode == e.sent.mode &&
 		slices.Equal(b.Sysctls, e.sent.sysctls) && equalShapers(b.Shapers, e.sent.shapers) && equalObjects(b.Objects, e.sent.objects) {
@@ -114,7 +102,7 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 	}
 	if withRoutes {
 		for _, t := range e.tables {
-			t.changes = nil
+			t.changes, t.later = nil, nil
 		}
 		e.replace = false
 	}
@@ -133,6 +121,24 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 	}
 	e.deps.Kernel.Submit(b)
 	e.changed = true
+}
+
+// batch is what is wanted now, but for routes and the ruleset.
+func (e *Engine) batch(mode plan.Mode) plan.Batch {
+	b := plan.Batch{Mode: mode, Objects: e.objects(), Shapers: shapers(e.cfg, e.links)}
+	var links []fib.SysctlLink
+	for _, l := range e.links {
+		if l.index != 0 {
+			links = append(links, fib.SysctlLink{Interface: l.Interface, Automatic: l.Auto})
+		}
+	}
+	b.Sysctls = fib.Sysctls(links, e.insidePresent())
+	for _, t := range e.tables {
+		for _, l := range e.state(t).Dead.Links() {
+			b.Dead = append(b.Dead, fib.NexthopOf(l, t.f))
+		}
+	}
+	return b
 }
 
 func equalShapers(a, b []kstate.Shaper) bool {

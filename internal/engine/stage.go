@@ -1,14 +1,18 @@
 package engine
 
 import (
+	"slices"
+	"sync"
 	"time"
 
+	"bothways/internal/kstate"
+	"bothways/internal/rib"
 	"bothways/internal/route"
 )
 
 // How long what a neighbor says waits for the rest of its table, before its End-of-RIB.
 const (
-	stagePause = 100 * time.Millisecond // after the last of it
+	stagePause = 300 * time.Millisecond // after the last of it: a busy router stops for less in the middle of its table
 	stageTime  = 2 * time.Second        // after the first of it
 )
 
@@ -37,26 +41,79 @@ func (e *Engine) stages(l *link, f route.Family) bool {
 // take takes what a session staged into its table.
 func (e *Engine) take(l *link, k SessionKey) {
 	e.unstaged(&l.session[at(k.Family)], k)
-	e.tables[at(k.Family)].table.Take(l.number)
-	if l.session[at(k.Family)].complete {
+	t := e.tables[at(k.Family)]
+	t.due.Remove(l.number)
+	t.table.Take(l.number)
+	e.hearTaken(l, k.Family)
+}
+
+func (e *Engine) hearTaken(l *link, f route.Family) {
+	if l.session[at(f)].complete {
 		e.hearLearned(l)
 	}
 }
 
-// takeWhole takes what sessions staged that have said everything, once no other is in the middle of its table: what they
-// say together is decided once.
+// takeWhole has what sessions staged that have said everything taken at the end of the turn, once no other is in the middle of
+// its table: what they say together is decided once.
 func (e *Engine) takeWhole(f route.Family) {
-	t := e.tables[at(f)].table
+	t := e.tables[at(f)]
 	for _, l := range e.links {
-		if s := &l.session[at(f)]; s.up && !s.complete && t.Counts(l.number).Staged > 0 {
+		if s := &l.session[at(f)]; s.up && !s.complete && t.table.Counts(l.number).Staged > 0 {
 			return
 		}
 	}
 	for _, l := range e.links {
-		if t.Counts(l.number).Staged > 0 {
-			e.take(l, SessionKey{l.FullName(), f})
+		if t.table.Counts(l.number).Staged > 0 {
+			e.unstaged(&l.session[at(f)], SessionKey{l.FullName(), f})
+			t.due.Add(l.number)
 		}
 	}
+}
+
+// What the kernel gets to do while the rest of whole tables is decided: with compression it is all or nearly all that there is for
+// it, and half of the time until it forwards by them. Without, it is a small part of the table, which is written best in another
+// order than that in which it is decided.
+const (
+	lotSize = 1 << 11
+	lotsMax = 8
+)
+
+// takeDue takes what takeWhole said, and decides.
+func (e *Engine) takeDue(t *family, emit func(kstate.RouteChange)) {
+	var sorts sync.WaitGroup
+	for _, l := range t.due.Links() {
+		sorts.Go(func() { t.table.SortStaged(l) })
+	}
+	sorts.Wait()
+	lots := 0
+	t.table.TakeAll(t.due.Links(), func(c rib.Change) {
+		t.fib.Change(c, emit)
+		if len(t.changes) >= lotSize && lots < lotsMax {
+			lots++
+			e.submitLot(t)
+		}
+	})
+	for _, l := range e.links {
+		if t.due.Has(l.number) {
+			e.hearTaken(l, t.f)
+		}
+	}
+	t.due = route.LinkSet{}
+}
+
+// submitLot hands on what is decided so far of one family, in the mode of before: what the next mode deletes may be decided
+// yet.
+func (e *Engine) submitLot(t *family) {
+	if e.withdrawn || e.replace || !e.sent.any {
+		return
+	}
+	b := e.batch(e.sent.mode)
+	b.Routes, t.changes = slices.Clip(t.changes), nil
+	e.sequence++
+	b.Sequence = e.sequence
+	e.sent.objects = b.Objects
+	e.deps.Kernel.Submit(b)
+	e.changed = true
 }
 
 // unstaged ends the wait.

@@ -41,11 +41,36 @@ type Import struct {
 	own     *bart.Lite
 	martian *bart.Lite
 	private *bart.Lite
+	// suspect has the first byte of every prefix that one of the tables covers: most routes need no search.
+	suspect [2][256]bool
 }
 
 // NewImport prepares the rules of a link.
 func NewImport(p Params) *Import {
-	return &Import{params: p, own: table(p.Own), martian: table(martians()), private: table(privates())}
+	i := &Import{params: p, own: table(p.Own), martian: table(martians()), private: table(privates())}
+	for _, list := range [][]netip.Prefix{p.Own, martians(), privates()} {
+		for _, q := range list {
+			first := int(firstByte(q.Masked()))
+			for b := first; b < first+1<<max(8-q.Bits(), 0); b++ {
+				i.suspect[familyIndex(q)][b] = true
+			}
+		}
+	}
+	return i
+}
+
+func firstByte(p netip.Prefix) byte {
+	if p.Addr().Is4() {
+		return p.Addr().As4()[0]
+	}
+	return p.Addr().As16()[0]
+}
+
+func familyIndex(p netip.Prefix) int {
+	if p.Addr().Is4() {
+		return 0
+	}
+	return 1
 }
 
 func table(prefixes []netip.Prefix) *bart.Lite {
@@ -117,15 +142,19 @@ func (v Verdict) Prefix(p netip.Prefix) Reason {
 		return v.reject
 	}
 	i := v.imp
+	suspect := i.suspect[familyIndex(p)][firstByte(p)]
 	switch {
+	case !suspect:
 	case p.Bits() > 0 && i.martian.LookupPrefix(p):
 		return Martian
 	case p.Bits() > 0 && i.own.LookupPrefix(p):
 		return OwnPrefix
-	case i.params.Circuit && p.Bits() == 0:
-		return CircuitDefault
 	case i.params.Circuit && i.private.LookupPrefix(p):
 		return CircuitPrivate
+	}
+	switch {
+	case i.params.Circuit && p.Bits() == 0:
+		return CircuitDefault
 	case !v.accepted && !i.params.Accept.prefix(p):
 		return NotAccepted
 	}

@@ -84,7 +84,7 @@ func (m *model) accept(b *plan.Batch) {
 			}
 		})
 	}
-	spread(m.routes.four.queue[queued:])
+	m.routes.four.spread(queued)
 }
 
 // lose notes what the kernel does by itself when an interface loses its carrier: nexthops on it go, out of groups too,

@@ -24,7 +24,7 @@ func (p *routePair) lost() { p.haveType, p.have = 0, 0 }
 func (p routePair) none() bool { return p.wantType == 0 && p.haveType == 0 }
 
 // routes holds all routes that are wanted or there, which may be a million and more, and queues those that disagree.
-// A route costs some 30 bytes in IPv4.
+// A route costs some 40 bytes in IPv4.
 type routes struct {
 	four           book[key4]
 	six            book[key6]
@@ -36,26 +36,80 @@ type routes struct {
 // space is a table with a metric: there are few.
 type space struct{ table, metric uint32 }
 
-type key4 struct {
-	addr  uint32
-	space uint16
-	bits  uint8
-}
+// key4 is an IPv4 route: the address, behind it the number of its space, and the length of the prefix.
+type key4 uint64
+
+func (k key4) space() uint16 { return uint16(k >> 8) }
 
 type key6 struct {
 	hi, lo uint64
-	space  uint16
+	number uint16 // of its space
 	bits   uint8
 }
 
-// book is the part of one family. What is in the queue has its mark, so that it is there once.
-type book[K comparable] struct {
-	pairs        map[K]routePair
-	queue, later []K // later: looked at in this pass, and not taken
+func (k key6) space() uint16 { return k.number }
+
+type routeID interface {
+	comparable
+	space() uint16
+}
+
+// book is the part of one family. Routes keep their place, which is what the queue holds; what is in the queue has its mark,
+// so that it is there once.
+type book[K routeID] struct {
+	places       map[K]uint32
+	pages        [][]kept[K]
+	used         uint32
+	free         []uint32
+	queue, later []uint32 // later: looked at in this pass, and not taken
+}
+
+type kept[K routeID] struct {
+	key K
+	routePair
+}
+
+const pageSize = 1 << 10
+
+func (b *book[K]) at(place uint32) *kept[K] { return &b.pages[place/pageSize][place%pageSize] }
+
+func (b *book[K]) add(k K) uint32 {
+	var place uint32
+	if n := len(b.free); n > 0 {
+		place = b.free[n-1]
+		b.free = b.free[:n-1]
+	} else {
+		place = b.used
+		b.used++
+		if place/pageSize == uint32(len(b.pages)) {
+			b.pages = append(b.pages, make([]kept[K], pageSize))
+		}
+	}
+	b.places[k] = place
+	*b.at(place) = kept[K]{key: k}
+	return place
+}
+
+// tidy keeps a route as long as it is wanted, there, or in the queue.
+func (b *book[K]) tidy(place uint32) {
+	if p := b.at(place); p.none() && !p.queued {
+		delete(b.places, p.key)
+		*p = kept[K]{}
+		b.free = append(b.free, place)
+	}
+}
+
+// each walks the routes. They may change meanwhile, but none may come.
+func (b *book[K]) each(do func(place uint32, p *kept[K])) {
+	for place := range b.used {
+		if p := b.at(place); !p.none() || p.queued {
+			do(place, p)
+		}
+	}
 }
 
 func newRoutes() routes {
-	return routes{four: book[key4]{pairs: map[key4]routePair{}}, six: book[key6]{pairs: map[key6]routePair{}}, numbers: map[space]uint16{}}
+	return routes{four: book[key4]{places: map[key4]uint32{}}, six: book[key6]{places: map[key6]uint32{}}, numbers: map[space]uint16{}}
 }
 
 func (r *routes) number(k kstate.RouteKey) uint16 {
@@ -71,7 +125,7 @@ func (r *routes) number(k kstate.RouteKey) uint16 {
 
 func (r *routes) pack4(k kstate.RouteKey) key4 {
 	a := k.Prefix.Addr().As4()
-	return key4{binary.BigEndian.Uint32(a[:]), r.number(k), uint8(k.Prefix.Bits())}
+	return key4(binary.BigEndian.Uint32(a[:]))<<32 | key4(r.number(k))<<8 | key4(k.Prefix.Bits())
 }
 
 func (r *routes) pack6(k kstate.RouteKey) key6 {
@@ -81,22 +135,22 @@ func (r *routes) pack6(k kstate.RouteKey) key6 {
 
 func (r *routes) unpack4(k key4) kstate.RouteKey {
 	var a [4]byte
-	binary.BigEndian.PutUint32(a[:], k.addr)
-	return r.key(k.space, netip.PrefixFrom(netip.AddrFrom4(a), int(k.bits)))
+	binary.BigEndian.PutUint32(a[:], uint32(k>>32))
+	return r.key(k.space(), netip.PrefixFrom(netip.AddrFrom4(a), int(uint8(k))))
 }
 
 func (r *routes) unpack6(k key6) kstate.RouteKey {
 	var a [16]byte
 	binary.BigEndian.PutUint64(a[:], k.hi)
 	binary.BigEndian.PutUint64(a[8:], k.lo)
-	return r.key(k.space, netip.PrefixFrom(netip.AddrFrom16(a), int(k.bits)))
+	return r.key(k.space(), netip.PrefixFrom(netip.AddrFrom16(a), int(k.bits)))
 }
 
 func (r *routes) key(n uint16, p netip.Prefix) kstate.RouteKey {
 	return kstate.RouteKey{Table: r.spaces[n].table, Prefix: p, Metric: r.spaces[n].metric}
 }
 
-func (r *routes) len() int { return len(r.four.pairs) + len(r.six.pairs) }
+func (r *routes) len() int { return len(r.four.places) + len(r.six.places) }
 
 // change lets f change a route, which is zero where it is not known.
 func (r *routes) change(k kstate.RouteKey, f func(*routePair)) {
@@ -107,17 +161,25 @@ func (r *routes) change(k kstate.RouteKey, f func(*routePair)) {
 	}
 }
 
-func change[K comparable](r *routes, b *book[K], k K, f func(*routePair)) {
-	p := b.pairs[k]
-	was := p
-	f(&p)
+func change[K routeID](r *routes, b *book[K], k K, f func(*routePair)) {
+	place, ok := b.places[k]
+	if !ok {
+		place = b.add(k)
+	}
+	changeAt(r, b, place, f)
+}
+
+func changeAt[K routeID](r *routes, b *book[K], place uint32, f func(*routePair)) {
+	p := b.at(place)
+	was := p.routePair
+	f(&p.routePair)
 	r.wanted += one(p.wantType != 0) - one(was.wantType != 0)
 	r.differ += one(!p.agrees()) - one(!was.agrees())
 	if !p.agrees() && !p.queued {
 		p.queued = true
-		b.queue = append(b.queue, k)
+		b.queue = append(b.queue, place)
 	}
-	b.store(k, p)
+	b.tidy(place)
 }
 
 func one(is bool) int {
@@ -127,65 +189,55 @@ func one(is bool) int {
 	return 0
 }
 
-// store keeps a route as long as it is wanted, there, or in the queue.
-func (b *book[K]) store(k K, p routePair) {
-	if p.none() && !p.queued {
-		delete(b.pairs, k)
-	} else {
-		b.pairs[k] = p
-	}
-}
-
 // changeAll lets f change every route that match accepts.
 func (r *routes) changeAll(match func(routePair) bool, f func(*routePair)) {
-	for k, p := range r.four.pairs {
-		if match(p) {
-			change(r, &r.four, k, f)
+	changeAll(r, &r.four, match, f)
+	changeAll(r, &r.six, match, f)
+}
+
+func changeAll[K routeID](r *routes, b *book[K], match func(routePair) bool, f func(*routePair)) {
+	b.each(func(place uint32, p *kept[K]) {
+		if match(p.routePair) {
+			changeAt(r, b, place, f)
 		}
-	}
-	for k, p := range r.six.pairs {
-		if match(p) {
-			change(r, &r.six, k, f)
-		}
-	}
+	})
 }
 
 // each walks the routes.
 func (r *routes) each(do func(kstate.RouteKey, routePair)) {
-	for k, p := range r.four.pairs {
-		do(r.unpack4(k), p)
-	}
-	for k, p := range r.six.pairs {
-		do(r.unpack6(k), p)
-	}
+	r.four.each(func(_ uint32, p *kept[key4]) { do(r.unpack4(p.key), p.routePair) })
+	r.six.each(func(_ uint32, p *kept[key6]) { do(r.unpack6(p.key), p.routePair) })
 }
 
 // take gives up to limit routes of the queue that disagree and are ready, and takes them out of it: what is not done
 // then must be put back by again. When it gives none the pass has seen all, and the next begins anew.
 func (r *routes) take(limit int, ready func(kstate.RouteKey, routePair) bool, give func(kstate.RouteKey, routePair)) {
-	n := take(&r.four, limit, func(k key4, p routePair) bool { return ready(r.unpack4(k), p) }, func(k key4, p routePair) { give(r.unpack4(k), p) })
-	n += take(&r.six, limit-n, func(k key6, p routePair) bool { return ready(r.unpack6(k), p) }, func(k key6, p routePair) { give(r.unpack6(k), p) })
+	n := take(&r.four, limit, r.unpack4, ready, give)
+	n += take(&r.six, limit-n, r.unpack6, ready, give)
 	if n == 0 {
 		r.rewind()
 	}
 }
 
-func take[K comparable](b *book[K], limit int, ready func(K, routePair) bool, give func(K, routePair)) int {
+func take[K routeID](b *book[K], limit int, unpack func(K) kstate.RouteKey, ready func(kstate.RouteKey, routePair) bool, give func(kstate.RouteKey, routePair)) int {
 	n := 0
 	for n < limit && len(b.queue) > 0 {
-		k := b.queue[0]
+		place := b.queue[0]
 		b.queue = b.queue[1:]
-		p := b.pairs[k]
-		if !p.agrees() && !ready(k, p) {
-			b.later = append(b.later, k)
+		p := b.at(place)
+		if p.agrees() {
+			p.queued = false
+			b.tidy(place)
+			continue
+		}
+		key := unpack(p.key)
+		if !ready(key, p.routePair) {
+			b.later = append(b.later, place)
 			continue
 		}
 		p.queued = false
-		b.store(k, p)
-		if !p.agrees() {
-			give(k, p)
-			n++
-		}
+		give(key, p.routePair)
+		n++
 	}
 	return n
 }

@@ -1,7 +1,20 @@
 package reconcile
 
 // spreadFrom is from how many routes on their order is changed.
-const spreadFrom = 1 << 12
+const spreadFrom = 1 << 8
+
+// spread orders what was queued since there were so many, each run of one table by itself.
+func (b *book[K]) spread(queued int) {
+	list := b.queue[queued:]
+	for len(list) > 0 {
+		n := 1
+		for n < len(list) && b.at(list[n]).key.space() == b.at(list[0]).key.space() {
+			n++
+		}
+		spread(list[:n])
+		list = list[n:]
+	}
+}
 
 // spread orders routes that are sorted by prefix from the coarse to the fine: first few from everywhere, then ever more
 // between them. The kernel's IPv4 table is a trie that grows nodes where routes are dense. In sorted order it doubles the

@@ -1,6 +1,7 @@
 package rib
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -96,6 +97,36 @@ func BenchmarkStageSecondPeer(b *testing.B) {
 		stageAll(t, 2, imp, updates)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchPrefixes, "ns/route")
+}
+
+// BenchmarkTakeTwo takes the tables of two peers that are staged: one after the other and decided then, or all in one walk.
+func BenchmarkTakeTwo(b *testing.B) {
+	updates := full(benchPrefixes)
+	imp := openImport()
+	for _, all := range []bool{false, true} {
+		b.Run(fmt.Sprintf("all=%v", all), func(b *testing.B) {
+			b.ReportAllocs()
+			for range b.N {
+				b.StopTimer()
+				t := NewTable(route.IPv4)
+				for l := range route.Link(2) {
+					t.SetLink(l, LinkParams{Preference: 100, Path: int(l)})
+					for _, u := range updates {
+						t.Stage(l, imp, u, 0)
+					}
+				}
+				b.StartTimer()
+				if all {
+					t.TakeAll([]route.Link{0, 1}, func(Change) {})
+					continue
+				}
+				t.Take(0)
+				t.Take(1)
+				t.Commit(func(Change) {})
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchPrefixes/2, "ns/route")
+		})
+	}
 }
 
 // BenchmarkSecondPeer loads the same from a better peer, so that every best route changes.

@@ -53,6 +53,12 @@ func (t *Table) Commit(each func(Change)) {
 			each(Change{Prefix: t.index.prefix(c.slot), Old: c.old, New: now})
 		}
 	}
+	t.touched.empty(keptScratch)
+	t.clear()
+}
+
+// clear takes out the prefixes without a route that a commit leaves, and ends it.
+func (t *Table) clear() {
 	for slot := range t.dirty.all() {
 		d := t.index.dests.at(*slot)
 		d.dirty, d.walked = false, false
@@ -62,7 +68,6 @@ func (t *Table) Commit(each func(Change)) {
 			t.free = append(t.free, *slot)
 		}
 	}
-	t.touched.empty(keptScratch)
 	t.dirty.empty(keptScratch)
 }
 
@@ -149,22 +154,40 @@ func (t *Table) decide(slot uint32) RankingID {
 			return t.only(e.link)
 		}
 	}
-	cs := t.candidates(slot)
-	if len(cs) == 0 {
+	gs := t.graded[:0]
+	for i := t.index.dests.at(slot).routes; i != 0; {
+		e := t.routes.at(i)
+		i = e.next
+		if e.reason != policy.Accepted {
+			continue
+		}
+		g := graded{t.links[e.link].grade(t.worths[e.set], e.set == 0), e.link}
+		at := len(gs)
+		for gs = append(gs, g); at > 0 && g.less(gs[at-1].grade); at-- {
+			gs[at] = gs[at-1]
+		}
+		gs[at] = g
+	}
+	t.graded = gs
+	if len(gs) == 0 {
 		return 0
 	}
 	key, n := t.key[:0], 0
-	for i := range cs {
-		if i > 0 {
-			if _, step := Compare(&cs[i-1], &cs[i]); step <= Tier {
-				key, n = endTier(key, n), 0
-			}
+	for i := range gs {
+		if i > 0 && gs[i].grade != gs[i-1].grade {
+			key, n = endTier(key, n), 0
 		}
-		key = append(key, byte(cs[i].Link))
+		key = append(key, byte(gs[i].link))
 		n++
 	}
 	t.key = endTier(key, n)
 	return t.rankings.internKey(t.key)
+}
+
+// graded is a usable route as decide sees it. Inside a tier there is no order.
+type graded struct {
+	grade
+	link route.Link
 }
 
 // only is the ranking of one link alone.

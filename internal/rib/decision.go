@@ -101,6 +101,29 @@ func Compare(a, b *Candidate) (int, Step) {
 	return 0, 0
 }
 
+// grade is a candidate's place in the steps up to Tier as numbers, smaller before larger: Compare tells two candidates apart
+// there just where their grades differ, and in the same way.
+type grade struct{ first, second uint64 }
+
+func (g grade) less(o grade) bool {
+	return g.first < o.first || g.first == o.first && g.second < o.second
+}
+
+// worth is what attributes add to a grade: AS path length and origin, which an UPDATE bounds far below 24 and at 8 bits, and MED.
+type worth struct{ shape, med uint32 }
+
+func worthOf(a *route.Attrs) worth {
+	return worth{uint32(a.Path.Len())<<8 | uint32(uint8(a.Origin)), a.MED}
+}
+
+func (p *LinkParams) grade(w worth, static bool) grade {
+	preference := p.Preference
+	if static {
+		preference = p.Static
+	}
+	return grade{uint64(^preference)<<32 | uint64(w.shape), uint64(uint32(p.Path))<<32 | uint64(w.med)}
+}
+
 // Value says what a candidate has to show at a step, for people.
 func (c *Candidate) Value(s Step) string {
 	if s < 1 || int(s) > len(steps) {

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"bothways/internal/route"
 )
 
@@ -94,4 +96,31 @@ func TestResolve(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestGradeIsTheDecision: what decides by numbers decides as the table of steps does.
+func TestGradeIsTheDecision(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		some := func() Candidate {
+			some := func(what string, list ...uint32) uint32 { return rapid.SampledFrom(list).Draw(t, what) }
+			return Candidate{
+				Params: LinkParams{
+					Path: int(some("path", 0, 1, 300)), Order: int(some("order", 0, 1)), Preference: some("preference", 0, 100, 1<<32-1), Static: some("static", 0, 50),
+				},
+				Attrs: &route.Attrs{
+					Path:   route.SequencePath(make([]uint32, some("length", 0, 1, 255, 256, 3000))...),
+					Origin: route.Origin(some("origin", 0, 1, 2)), MED: some("med", 0, 1, 1<<32-1),
+				},
+				Static: rapid.Bool().Draw(t, "is static"),
+			}
+		}
+		a, b := some(), some()
+		grade := func(c *Candidate) grade { return c.Params.grade(worthOf(c.Attrs), c.Static) }
+		order, step := Compare(&a, &b)
+		told := order != 0 && step <= Tier
+		x, y := grade(&a), grade(&b)
+		if told != (x != y) || told && (order < 0) != x.less(y) {
+			t.Fatalf("%+v and %+v: %d by step %d, grades %v and %v", a, b, order, step, x, y)
+		}
+	})
 }

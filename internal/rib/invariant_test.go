@@ -66,29 +66,51 @@ func TestInvariant(t *testing.T) {
 					ref.routes[refKey{p, l}] = a
 				}
 			}
+			before := states(table)
+			var changes []Change
+			note := func(c Change) { changes = append(changes, c) }
+			var all []route.Link
 			for l := range nLinks {
-				table.Take(route.Link(l + 1))
+				all = append(all, route.Link(l+1))
 			}
-			table.Commit(func(c Change) {
-				if got, want := c.New, stateOf(table, c.Prefix); got != want {
-					t.Fatalf("change of %s says %v, the table %v", c.Prefix, got, want)
+			if rapid.Bool().Draw(t, "whole") {
+				table.TakeAll(all, note)
+			} else {
+				for _, l := range all {
+					table.Take(l)
 				}
+				table.Commit(note)
+			}
+			for _, c := range changes {
+				if got := before[c.Prefix]; got != c.Old {
+					t.Fatalf("change of %s was %v, says %v", c.Prefix, got, c.Old)
+				}
+				before[c.Prefix] = c.New
 				delete(compressed, c.Prefix)
 				if c.New.Ranking != c.New.Cover {
 					compressed[c.Prefix] = c.New.Ranking
 				}
-			})
+			}
+			after := states(table)
+			for p := range before {
+				if before[p] != after[p] {
+					t.Fatalf("changes of %s lead to %v, the table says %v", p, before[p], after[p])
+				}
+			}
+			if len(before) < len(after) {
+				t.Fatalf("changes tell of %d prefixes, the table has %d", len(before), len(after))
+			}
 			check(t, table, ref, compressed, nLinks)
 		}
 	})
 }
 
-func stateOf(t *Table, p netip.Prefix) State {
-	slot, ok := t.index.get(keyOf(p))
-	if !ok {
-		return State{}
+func states(t *Table) map[netip.Prefix]State {
+	all := map[netip.Prefix]State{}
+	for p, s := range t.States() {
+		all[p] = s
 	}
-	return t.index.dests.at(slot).state()
+	return all
 }
 
 // drawPrefix picks from a small space, so that prefixes cover each other often.

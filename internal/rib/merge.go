@@ -1,63 +1,172 @@
 package rib
 
 import (
+	"slices"
+
 	"bothways/internal/route"
 )
 
 // mergedFill is how full leaves are that a merge makes: what comes later finds room.
 const mergedFill = leafSize - leafSize/8
 
-// merge takes a sorted stage of a link into the index, in one walk over both.
-func (t *Table) merge(l route.Link, s *stage) {
+// feed is what is left of a sorted stage in a merge.
+type feed struct {
+	link  route.Link
+	stage *stage
+	at    uint32
+	rank  uint64 // of what is next
+	key   key
+}
+
+// next goes on to the next prefix, to what was said of it last; false: there is none.
+func (f *feed) next(t *Table) bool {
+	for s := f.stage; f.at < s.said.n; f.at++ {
+		f.rank, f.key = s.said.at(f.at).rank, s.key(t.family, f.at)
+		if !s.again(t.family, f.at, f.key) {
+			return true
+		}
+		t.drop(s.said.at(f.at).set)
+	}
+	return false
+}
+
+// feeds are those that have something left.
+type feeds []feed
+
+func (fs feeds) left() feeds {
+	return slices.DeleteFunc(fs, func(f feed) bool { return f.at == f.stage.said.n })
+}
+
+func (fs feeds) first() *feed {
+	first := &fs[0]
+	for i := 1; i < len(fs); i++ {
+		if fs[i].key.before(first.key) {
+			first = &fs[i]
+		}
+	}
+	return first
+}
+
+// announces reports whether one of them announces a prefix, and does not only withdraw it.
+func (fs feeds) announces(k key) bool {
+	for i := range fs {
+		if f := &fs[i]; f.key == k && !f.stage.said.at(f.at).gone {
+			return true
+		}
+	}
+	return false
+}
+
+// merge takes sorted stages into the index, in one walk over all of them. Where each is not nil, nothing may be dirty before;
+// then every prefix is decided as the walk passes, while what is known of it is at hand, and nothing is left for Commit
+// but clear.
+func (t *Table) merge(fs feeds, each func(Change)) {
 	x := &t.index
-	b := builder{}
-	b.tops = make([]uint64, 0, (x.size+int(s.said.n))/mergedFill+1)
+	more := 0
+	for i := range fs {
+		more = max(more, int(fs[i].stage.said.n))
+	}
+	var b builder
+	b.tops = make([]uint64, 0, (x.size+more)/mergedFill+1)
 	b.leaves = make([]*leaf, 0, cap(b.tops))
+	for i := range fs {
+		fs[i].next(t)
+	}
+	fs = fs.left()
 	var open covers
 	at := position{0, -1}
 	have := x.next(&at)
-	keep := func() {
-		// It keeps its parent unless a new prefix has come between.
-		k, slot := x.keyAt(at), x.leaves[at.leaf].slot[at.i]
-		if up := open.enter(k, slot, false); up.fresh {
-			x.dests.at(slot).parent = up.slot
-			x.dests.at(up.slot).covers = true
+	for have || len(fs) > 0 {
+		var k key
+		var rank uint64
+		var slot uint32
+		said := false
+		if len(fs) > 0 {
+			f := fs.first()
+			k, rank, said = f.key, f.rank, true
 		}
-		b.add(x.leaves[at.leaf].rank[at.i], slot)
-		have = x.next(&at)
-	}
-	for i := range s.said.n {
-		said, k := s.said.at(i), s.key(t.family, i)
-		if s.again(t.family, i, k) {
-			t.drop(said.set)
-			continue
-		}
-		for have && x.keyAt(at).before(k) {
-			keep()
-		}
-		switch {
-		case have && x.keyAt(at) == k:
-			t.say(l, x.leaves[at.leaf].slot[at.i], said)
-		case !said.gone:
-			slot := t.newSlot()
-			up := open.enter(k, slot, true)
-			*x.dests.at(slot) = dest{rank: said.rank, parent: up.slot}
-			if t.family == route.IPv6 {
-				*x.lows.at(slot) = low{k.lo, k.bits}
+		if have {
+			if here := x.keyAt(at); !said || !k.before(here) {
+				said = said && k == here
+				k, rank, slot = here, x.leaves[at.leaf].rank[at.i], x.leaves[at.leaf].slot[at.i]
+				have = x.next(&at)
 			}
-			if up.slot != 0 {
-				x.dests.at(up.slot).covers = true
-			}
-			b.add(said.rank, slot)
+		}
+		fresh := slot == 0 && fs.announces(k)
+		if fresh {
+			slot = t.newSlot()
 			x.size++
-			t.say(l, slot, said)
 		}
-	}
-	for have {
-		keep()
+		if slot != 0 {
+			up := open.enter(k, slot, fresh)
+			switch d := x.dests.at(slot); {
+			case fresh:
+				*d = dest{rank: rank, parent: up.slot}
+				if t.family == route.IPv6 {
+					*x.lows.at(slot) = low{k.lo, k.bits}
+				}
+				fallthrough
+			case up.fresh: // it has come between the prefix and what covered it
+				d.parent = up.slot
+				if up.slot != 0 {
+					x.dests.at(up.slot).covers = true
+				}
+			}
+			b.add(rank, slot)
+		}
+		if said {
+			fs = t.sayAll(fs, k, slot)
+		}
+		if slot != 0 && each != nil {
+			t.settle(slot, &open, each)
+		}
 	}
 	if len(b.leaves) > 0 {
 		x.tops, x.leaves = b.tops, b.leaves
+	}
+}
+
+// sayAll makes true what all feeds say of a prefix, and goes on behind it. Without a slot it is nothing but withdrawals.
+func (t *Table) sayAll(fs feeds, k key, slot uint32) feeds {
+	ended := false
+	for i := range fs {
+		f := &fs[i]
+		if f.key != k {
+			continue
+		}
+		if slot != 0 {
+			t.say(f.link, slot, f.stage.said.at(f.at))
+		}
+		f.at++
+		ended = !f.next(t) || ended
+	}
+	if ended {
+		fs = fs.left()
+	}
+	return fs
+}
+
+// settle decides a prefix that a merge passes. What covers it has been decided.
+func (t *Table) settle(slot uint32, open *covers, each func(Change)) {
+	d := t.index.dests.at(slot)
+	old := d.state()
+	if d.dirty {
+		d.own = t.decide(slot)
+	}
+	here := &(*open)[len(*open)-1]
+	cover := RankingID(0)
+	if n := len(*open); n > 1 {
+		cover = (*open)[n-2].hands
+	}
+	here.hands = cover
+	if d.routes != 0 {
+		d.cover, d.ranking = cover, t.rankings.Join(d.own, cover)
+		here.hands = d.ranking
+	} else {
+		d.cover, d.ranking = 0, 0
+	}
+	if now := d.state(); now != old {
+		each(Change{Prefix: t.index.prefix(slot), Old: old, New: now})
 	}
 }
 
@@ -86,6 +195,8 @@ type cover struct {
 	key   key
 	slot  uint32 // 0: nothing covers
 	fresh bool   // the walk brought it in
+	// hands is the ranking that it hands to what it covers, as effective has it.
+	hands RankingID
 }
 
 // enter goes on to a prefix and gives what covers it.
@@ -97,6 +208,6 @@ func (c *covers) enter(k key, slot uint32, fresh bool) cover {
 	if n := len(*c); n > 0 {
 		up = (*c)[n-1]
 	}
-	*c = append(*c, cover{k, slot, fresh})
+	*c = append(*c, cover{key: k, slot: slot, fresh: fresh})
 	return up
 }

@@ -39,7 +39,22 @@ type Rankings struct {
 	sets   []route.LinkSet
 	joined map[[2]RankingID]RankingID
 	buf    []byte
+
+	// What was asked for of late, in front of the maps: a table has few rankings, and each is asked for hundreds of thousands
+	// of times.
+	lateKeys  [64]lateKey
+	lateJoins [64]lateJoin
 }
+
+type lateKey struct {
+	key uint64 // behind its length; 0: none
+	id  RankingID
+}
+
+type lateJoin struct{ own, cover, joined RankingID } // own 0: none
+
+// late is a place in a list of 64.
+func late(key uint64) uint64 { return key * 0x9e3779b97f4a7c15 >> 58 }
 
 // NewRankings returns an interner that knows the empty ranking.
 func NewRankings() *Rankings {
@@ -124,13 +139,30 @@ func (rs *Rankings) internWeighted(plain, w []byte, r Ranking) RankingID {
 
 // endTier closes the tier of the last n links of a key: sorted, with a zero behind.
 func endTier(key []byte, n int) []byte {
-	slices.Sort(key[len(key)-n:])
+	if n > 1 {
+		slices.Sort(key[len(key)-n:])
+	}
 	return append(key, 0)
 }
 
 // internKey takes a ranking as its key: links of a tier in ascending order and a zero, tier by tier, and one more zero
 // for drop. It allocates only for a ranking never seen before.
 func (rs *Rankings) internKey(key []byte) RankingID {
+	if len(key) == 0 || len(key) > 7 {
+		return rs.intern(key)
+	}
+	short := uint64(len(key))
+	for _, b := range key {
+		short = short<<8 | uint64(b)
+	}
+	l := &rs.lateKeys[late(short)]
+	if l.key != short {
+		*l = lateKey{short, rs.intern(key)}
+	}
+	return l.id
+}
+
+func (rs *Rankings) intern(key []byte) RankingID {
 	if id, ok := rs.byKey[string(key)]; ok {
 		return id
 	}
@@ -161,6 +193,14 @@ func (rs *Rankings) Join(own, cover RankingID) RankingID {
 	if cover == 0 {
 		return own
 	}
+	l := &rs.lateJoins[late(uint64(own)<<32|uint64(cover))]
+	if l.own != own || l.cover != cover {
+		*l = lateJoin{own, cover, rs.join(own, cover)}
+	}
+	return l.joined
+}
+
+func (rs *Rankings) join(own, cover RankingID) RankingID {
 	key := [2]RankingID{own, cover}
 	if id, ok := rs.joined[key]; ok {
 		return id

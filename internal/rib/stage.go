@@ -13,8 +13,9 @@ import (
 // one walk over the index. And what is decided before all of it is there is decided again: between the default route of
 // a better neighbor and the rest of its table, every prefix of the worse one seems to differ from what covers it.
 type stage struct {
-	said slab[said]
-	lows slab[low] // IPv6 only
+	said   slab[said]
+	lows   slab[low] // IPv6 only
+	sorted bool
 }
 
 // maxStaged bounds what waits: more than any table has.
@@ -53,7 +54,7 @@ func (t *Table) Stage(l route.Link, imp *policy.Import, u route.Update, limit in
 	if len(u.Announced) == 0 {
 		return 0
 	}
-	verdict, set := imp.Attrs(u.Attrs), t.hold(u.Attrs)
+	verdict, set := imp.Attrs(u.Attrs), t.hold(l, u.Attrs)
 	t.sets[set].refs += int32(len(u.Announced)) - 1
 	for _, p := range u.Announced {
 		s.add(t.family, p, said{set: set, reason: verdict.Prefix(p)})
@@ -63,7 +64,7 @@ func (t *Table) Stage(l route.Link, imp *policy.Import, u route.Update, limit in
 
 func (s *stage) add(f route.Family, p netip.Prefix, x said) {
 	k := keyOf(p)
-	x.rank = rankOf(f, k)
+	x.rank, s.sorted = rankOf(f, k), false
 	*s.said.at(s.said.add()) = x
 	if f == route.IPv6 {
 		*s.lows.at(s.lows.add()) = low{k.lo, k.bits}
@@ -79,21 +80,65 @@ func (s *stage) key(f route.Family, i uint32) key {
 	return key{r, l.lo, l.bits}
 }
 
+// SortStaged does that part of Take which needs nothing but what was staged of the link. It may be called for several links
+// side by side.
+func (t *Table) SortStaged(l route.Link) {
+	if s := t.stages[l]; s != nil && !s.sorted {
+		s.sort(t.family)
+		s.sorted = true
+	}
+}
+
 // Take takes in what was staged of a link; the next Commit decides.
 func (t *Table) Take(l route.Link) {
+	t.SortStaged(l)
+	s := t.unstaged(l)
+	switch {
+	case s == nil:
+	case int(s.said.n) > t.index.size/8:
+		t.merge(feeds{{link: l, stage: s}}, nil)
+	default:
+		t.search(l, s)
+	}
+}
+
+// TakeAll takes in what was staged of links and decides: as Take of each and Commit. Where that is much beside the table, it is
+// one walk, and each hears of changes in the order of prefixes while it goes on, behind those of a Commit of what was dirty before.
+// Until TakeAll returns, the table must not be asked for anything but its rankings.
+func (t *Table) TakeAll(links []route.Link, each func(Change)) {
+	var all feeds
+	n := uint32(0)
+	for _, l := range links {
+		t.SortStaged(l)
+		if s := t.stages[l]; s != nil {
+			all = append(all, feed{link: l, stage: s})
+			n += s.said.n
+		}
+	}
+	if int(n) <= t.index.size/8 {
+		for _, f := range all {
+			t.Take(f.link)
+		}
+		t.Commit(each)
+		return
+	}
+	t.Commit(each)
+	for _, f := range all {
+		t.unstaged(f.link)
+	}
+	t.merge(all, each)
+	t.clear()
+}
+
+// unstaged takes out what was staged of a link; nil: nothing was.
+func (t *Table) unstaged(l route.Link) *stage {
 	s := t.stages[l]
-	if s == nil {
-		return
-	}
 	t.stages[l], t.counts[l].Staged = nil, 0
-	if s.said.n == 0 {
-		return
-	}
-	s.sort(t.family)
-	if int(s.said.n) > t.index.size/8 {
-		t.merge(l, s)
-		return
-	}
+	return s
+}
+
+// search takes in a sorted stage that is little beside the table: each prefix is searched for.
+func (t *Table) search(l route.Link, s *stage) {
 	for i := range s.said.n {
 		x, k := s.said.at(i), s.key(t.family, i)
 		if s.again(t.family, i, k) {
@@ -113,14 +158,11 @@ func (t *Table) Take(l route.Link) {
 
 // unstage forgets what was staged of a link.
 func (t *Table) unstage(l route.Link) {
-	s := t.stages[l]
-	if s == nil {
-		return
+	if s := t.unstaged(l); s != nil {
+		for x := range s.said.all() {
+			t.drop(x.set)
+		}
 	}
-	for x := range s.said.all() {
-		t.drop(x.set)
-	}
-	t.stages[l], t.counts[l].Staged = nil, 0
 }
 
 // again reports whether what follows i in a sorted stage is about the same prefix: then that counts.
@@ -135,53 +177,4 @@ func (t *Table) say(l route.Link, slot uint32, x *said) {
 		return
 	}
 	t.set(slot, l, x.set, x.reason)
-}
-
-// sort orders what was said by prefix, and what is about one prefix as it was said: by one digit after the other, from the
-// last on, without those that are the same in all.
-func (s *stage) sort(f route.Family) {
-	var to stage
-	by := func(value func(i uint32) uint64) {
-		differ := uint64(0)
-		for i := range s.said.n {
-			differ |= value(i) ^ value(0)
-		}
-		for shift := 0; shift < 64; shift += 8 {
-			if uint8(differ>>shift) == 0 {
-				continue
-			}
-			if to.said.n == 0 {
-				to.said.grow(s.said.n)
-				to.lows.grow(s.lows.n)
-			}
-			s.deal(&to, func(i uint32) uint8 { return uint8(value(i) >> shift) })
-			*s, to = to, *s
-		}
-	}
-	if f == route.IPv6 {
-		by(func(i uint32) uint64 { return uint64(s.lows.at(i).bits) })
-		by(func(i uint32) uint64 { return s.lows.at(i).lo })
-	}
-	by(func(i uint32) uint64 { return s.said.at(i).rank })
-}
-
-// deal puts what was said into to in the order of one digit, and where that is the same in the order that it has.
-func (s *stage) deal(to *stage, digit func(i uint32) uint8) {
-	var places [256]uint32
-	for i := range s.said.n {
-		places[digit(i)]++
-	}
-	at := uint32(0)
-	for d, n := range places {
-		places[d] = at
-		at += n
-	}
-	for i := range s.said.n {
-		d := digit(i)
-		*to.said.at(places[d]) = *s.said.at(i)
-		if s.lows.n > 0 {
-			*to.lows.at(places[d]) = *s.lows.at(i)
-		}
-		places[d]++
-	}
 }

@@ -11,20 +11,20 @@ import (
 	"bothways/internal/route"
 )
 
-// TestStagedIsAsApplied says the same to two tables, one of which stages it and takes it now and then, in lots that are
-// small and large beside the table.
+// TestStagedIsAsApplied says the same to three tables, two of which stage it and take it now and then, in lots that are
+// small and large beside the table: one link by link, one all at once.
 func TestStagedIsAsApplied(t *testing.T) {
 	imp := policy.NewImport(policy.Params{Accept: policy.Accept{All: true}, NeighborAS: 1, AnyNextHop: true, Own: []netip.Prefix{netip.MustParsePrefix("64.0.0.0/6")}})
 	for _, f := range route.Families() {
 		t.Run(f.String(), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(3, uint64(f)))
-			applied, staged := NewTable(f), NewTable(f)
+			applied, staged, whole := NewTable(f), NewTable(f), NewTable(f)
 			attrs := make([]*route.Attrs, 5)
 			for i := range attrs {
 				attrs[i] = &route.Attrs{Path: route.SequencePath([]uint32{1, 2, 3, 4, 5}[:i+1]...)}
 			}
 			for l := range route.Link(3) {
-				for _, x := range []*Table{applied, staged} {
+				for _, x := range []*Table{applied, staged, whole} {
 					x.SetLink(l, LinkParams{Preference: 100, Path: int(l)})
 				}
 			}
@@ -40,9 +40,11 @@ func TestStagedIsAsApplied(t *testing.T) {
 					}
 					applied.Apply(l, imp, u, 0)
 					staged.Stage(l, imp, u, 0)
+					whole.Stage(l, imp, u, 0)
 					if random.IntN(2000) == 0 {
 						applied.RemoveLink(l)
 						staged.RemoveLink(l)
+						whole.RemoveLink(l)
 					}
 				}
 				applied.Commit(func(Change) {})
@@ -54,13 +56,22 @@ func TestStagedIsAsApplied(t *testing.T) {
 				}
 				staged.Commit(func(Change) {})
 				sameTables(t, applied, staged)
+				var passed []netip.Prefix
+				clean := whole.dirty.n == 0
+				whole.TakeAll([]route.Link{0, 1, 2}, func(c Change) { passed = append(passed, c.Prefix) })
+				sameTables(t, applied, whole)
+				if lot > 1000 && clean && !slices.IsSortedFunc(passed, route.ComparePrefix) {
+					t.Fatal("changes are in no order")
+				}
 			}
-			for l := range route.Link(3) {
-				staged.RemoveLink(l)
-			}
-			staged.Commit(func(Change) {})
-			if staged.Len() != 0 || len(staged.setOf) != 0 {
-				t.Errorf("%d prefixes and %d attribute sets are left of nothing", staged.Len(), len(staged.setOf))
+			for _, x := range []*Table{staged, whole} {
+				for l := range route.Link(3) {
+					x.RemoveLink(l)
+				}
+				x.Commit(func(Change) {})
+				if sets := len(x.sets) - 1 - len(x.spares); x.Len() != 0 || sets != 0 {
+					t.Errorf("%d prefixes and %d attribute sets are left of nothing", x.Len(), sets)
+				}
 			}
 		})
 	}

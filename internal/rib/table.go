@@ -24,14 +24,15 @@ type Table struct {
 	routes slab[entry] // 0 is unused: it ends a chain
 	spare  uint32      // head of the chain of free entries
 	sets   []attrSet
-	setOf  map[*route.Attrs]uint32
+	worths []worth       // by set: what the decision reads for every route, close together
+	held   [256][]uint32 // by link and the last bits of the serial: a set that hold gave of late
 	spares []uint32
 	single [256]RankingID // by link: of a prefix that this link alone has; 0: not asked yet
 
 	dirty   slab[uint32]
 	touched slab[touch]
-	lastSet uint32 // what hold gave last
 	scratch []Candidate
+	graded  []graded
 	key     []byte
 }
 
@@ -64,7 +65,7 @@ func NewTable(f route.Family) *Table {
 		rankings: NewRankings(),
 		index:    newIndex(f),
 		sets:     []attrSet{{attrs: &route.Attrs{}}},
-		setOf:    map[*route.Attrs]uint32{},
+		worths:   []worth{{}},
 	}
 	t.routes.add()
 	return t
@@ -130,7 +131,7 @@ func (t *Table) put(l route.Link, p netip.Prefix, a *route.Attrs, reason policy.
 	if !ok {
 		slot = t.newDest(at, k)
 	}
-	t.set(slot, l, t.hold(a), reason)
+	t.set(slot, l, t.hold(l, a), reason)
 	return true
 }
 
@@ -156,8 +157,9 @@ func (t *Table) set(slot uint32, l route.Link, set uint32, reason policy.Reason)
 		}
 		old, before := e.set, e.reason
 		e.set, e.reason = set, reason
+		same := t.sets[old].attrs == t.sets[set].attrs && before == reason
 		t.drop(old)
-		if old == set && before == reason {
+		if same {
 			return
 		}
 		c.Accepted += accepted(reason) - accepted(before)
@@ -327,31 +329,33 @@ func (t *Table) newEntry() uint32 {
 	return t.routes.add()
 }
 
-func (t *Table) hold(a *route.Attrs) uint32 {
+// heldMost is how many sets of a link hold finds again: most of those of a full table.
+const heldMost = 1 << 17
+
+// hold gives an attribute set of a link with one more reference. The same set may be there twice, where so many others came
+// between that it is not found again.
+func (t *Table) hold(l route.Link, a *route.Attrs) uint32 {
 	if a == nil {
 		return 0
 	}
-	if t.lastSet != 0 && t.sets[t.lastSet].attrs == a {
-		// An UPDATE has many prefixes with one set.
-		t.sets[t.lastSet].refs++
-		return t.lastSet
+	at := int(a.Serial % heldMost)
+	if n := len(t.held[l]); at >= n {
+		t.held[l] = append(t.held[l], make([]uint32, min(at+at/4+64, heldMost)-n)...)
 	}
-	if id, ok := t.setOf[a]; ok {
-		t.sets[id].refs++
-		t.lastSet = id
-		return id
+	held := &t.held[l][at]
+	if t.sets[*held].attrs == a {
+		t.sets[*held].refs++
+		return *held
 	}
-	var id uint32
 	if n := len(t.spares); n > 0 {
-		id = t.spares[n-1]
+		*held = t.spares[n-1]
 		t.spares = t.spares[:n-1]
 	} else {
-		id = uint32(len(t.sets))
-		t.sets = append(t.sets, attrSet{})
+		*held = uint32(len(t.sets))
+		t.sets, t.worths = append(t.sets, attrSet{}), append(t.worths, worth{})
 	}
-	t.sets[id] = attrSet{attrs: a, refs: 1}
-	t.setOf[a], t.lastSet = id, id
-	return id
+	t.sets[*held], t.worths[*held] = attrSet{attrs: a, refs: 1}, worthOf(a)
+	return *held
 }
 
 func (t *Table) drop(id uint32) {
@@ -361,7 +365,6 @@ func (t *Table) drop(id uint32) {
 	s := &t.sets[id]
 	s.refs--
 	if s.refs == 0 {
-		delete(t.setOf, s.attrs)
 		*s = attrSet{}
 		t.spares = append(t.spares, id)
 	}

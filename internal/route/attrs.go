@@ -32,6 +32,7 @@ func (o Origin) String() string {
 // extended communities, unknown attributes: the site is no transit) is not kept.
 type Attrs struct {
 	Origin      Origin
+	Serial      uint32 // which new set of its session it was: a good place to look for what is kept of it, and nothing else
 	Path        ASPath
 	NextHop     netip.Addr // the global next hop
 	LinkLocal   netip.Addr // IPv6's second next hop, RFC 2545; invalid where there is none

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"hash/maphash"
 	"net/netip"
 
 	"bothways/internal/route"
@@ -19,16 +20,10 @@ type Decoder struct {
 	ipv4, ipv6 bool
 	prefixes   arena
 	key        []byte
-	// The key is the bytes of all attributes but the multiprotocol ones, then the next hop of MP_REACH_NLRI, then
-	// what tells the uses of the same bytes apart.
-	young, old map[string]cached
+	seed       maphash.Seed
+	young, old attrCache
 	cacheLimit int
-}
-
-// cached is a set that has no error. Nearly none has something to be told: it is small, as there are many.
-type cached struct {
-	attrs       *route.Attrs
-	diagnostics *[]Diagnostic
+	serial     uint32 // of the last new set
 }
 
 // Uses of an attribute list, which differ in what is mandatory and where the next hop comes from.
@@ -43,7 +38,7 @@ func NewDecoder(o Options) *Decoder {
 	return &Decoder{
 		opts: o, cacheLimit: cacheSize,
 		ipv4: hasFamily(o.Families, route.IPv4), ipv6: hasFamily(o.Families, route.IPv6),
-		young: map[string]cached{},
+		seed: maphash.MakeSeed(),
 	}
 }
 
@@ -290,31 +285,24 @@ func (d *Decoder) attrs(use byte, mp mpAttr) attrSet {
 	key := append(d.key, mp.hopBytes...)
 	key = append(key, use, byte(len(mp.hopBytes)))
 	d.key = key[:n] // keeps what append may have grown
-	if c, ok := d.young[string(key)]; ok {
-		return c.set()
+	hash := attrHash(d.seed, key)
+	if c := d.young.get(hash, key); c != nil {
+		return attrSet{attrs: c.attrs, diagnostics: c.diagnostics}
 	}
-	c, ok := d.old[string(key)]
-	if !ok {
-		set := parseAttrs(d.key, d.opts.FourOctetAS, use != useNone, mp.nextHop, mp.linkLocal)
+	var set attrSet
+	if c := d.old.get(hash, key); c != nil {
+		set = attrSet{attrs: c.attrs, diagnostics: c.diagnostics}
+	} else {
+		set = parseAttrs(d.key, d.opts.FourOctetAS, use != useNone, mp.nextHop, mp.linkLocal)
 		if set.bad != nil || set.fatal != nil {
 			return set // not worth keeping
 		}
-		c = cached{attrs: set.attrs}
-		if len(set.diagnostics) > 0 {
-			c.diagnostics = &set.diagnostics
-		}
+		d.serial++
+		set.attrs.Serial = d.serial
 	}
-	if len(d.young) >= d.cacheLimit {
-		d.old, d.young = d.young, make(map[string]cached, d.cacheLimit/4)
+	if d.young.n >= d.cacheLimit {
+		d.old, d.young = d.young, attrCache{}
 	}
-	d.young[string(key)] = c
-	return c.set()
-}
-
-func (c cached) set() attrSet {
-	s := attrSet{attrs: c.attrs}
-	if c.diagnostics != nil {
-		s.diagnostics = *c.diagnostics
-	}
-	return s
+	d.young.add(hash, key, set.attrs, set.diagnostics)
+	return set
 }

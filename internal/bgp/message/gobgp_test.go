@@ -325,6 +325,24 @@ func BenchmarkDecode(b *testing.B) {
 			d.Decode(bodies[i%len(bodies)], &r)
 		}
 	})
+	b.Run("new sets", func(b *testing.B) {
+		body := update(b, "", []string{origin, "400216 0205 00002f2c00002f2d00002f2e00002f2f00002f30", nextHop}, strings.Repeat(net10, 4))
+		at := bytes.Index(body, []byte{0, 0, 0x2f, 0x30})
+		b.ReportAllocs()
+		b.SetBytes(int64(len(body)))
+		var d *Decoder
+		r := Result{}
+		for i := range b.N {
+			if i%60_000 == 0 { // as many as a full table has
+				d = NewDecoder(options())
+			}
+			if i%64 == 0 {
+				r = Result{Updates: make([]route.Update, 0, 64)}
+			}
+			binary.BigEndian.PutUint32(body[at:], uint32(i%60_000)+1)
+			d.Decode(body, &r)
+		}
+	})
 	for _, n := range []int{1, 4, 300} {
 		b.Run(fmt.Sprintf("%d prefixes", n), func(b *testing.B) {
 			nlri := strings.Repeat(net10, n)

@@ -167,6 +167,9 @@ func (r *reader) flush() bool {
 	}
 	b := r.batch
 	b.id, r.batch = r.c.id, inbound{}
+	if n := len(b.result.Updates); n > 1 {
+		r.batch.result.Updates = make([]route.Update, 0, n) // a table comes in reads of one size
+	}
 	return r.post(b)
 }
 
