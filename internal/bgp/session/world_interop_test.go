@@ -90,13 +90,6 @@ func (w *world) daemon(args ...string) *netnstest.Daemon {
 	return netnstest.Start(w.t, w.their, args...)
 }
 
-func tail(s string, n int) string {
-	if len(s) > n {
-		return s[len(s)-n:]
-	}
-	return s
-}
-
 // side is our end of one session.
 type side struct {
 	*Session
