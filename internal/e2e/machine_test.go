@@ -199,7 +199,11 @@ func ownGroup(t *testing.T) *os.File {
 	}
 	t.Cleanup(func() {
 		group.Close()
-		eventually(t, func(context.Context) error { return removeGroups(dir) })
+		ctx, cancel := context.WithTimeout(context.Background(), patience) // the test's own has ended
+		defer cancel()
+		if err := lab.Eventually(ctx, func() error { return removeGroups(dir) }); err != nil {
+			t.Error(err)
+		}
 	})
 	return group
 }

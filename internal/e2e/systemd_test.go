@@ -31,6 +31,8 @@ func managed(t *testing.T) (*lab.World, *machine, string) {
 		t.Fatal(err)
 	}
 	config = strings.Replace(config, w.EdgeSocket(), "/run/bothways/api.sock", 1)
+	// What a path has learned is kept.
+	config = strings.Replace(config, "\napi: ", "\n  - {name: learned, to: learned/expressroute, use: [expressroute, isp-b]}\napi: ", 1)
 	m.configure(config)
 	// The only word that is not the shipped unit's: where the log goes, for there is no journal.
 	m.write("/etc/systemd/system/bothways.service.d/log.conf", "[Service]\nStandardError=append:/mnt/daemon.log\n")
@@ -148,8 +150,8 @@ func TestUnit(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := os.Stat(m.path("/var/lib/bothways")); err != nil {
-		t.Error("what must outlive the daemon:", err)
+	if kept, err := os.ReadFile(m.path("/var/lib/bothways/demo.learned.json")); err != nil || !strings.Contains(string(kept), "expressroute") {
+		t.Errorf("what must outlive the daemon: %q, %v", kept, err)
 	}
 }
 
