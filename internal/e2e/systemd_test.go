@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -207,4 +210,48 @@ func mayRaiseLimits(t *testing.T) bool {
 		}
 	}
 	return false
+}
+
+// TestInstall: what is installed can be taken away again, and the configuration stays.
+func TestInstall(t *testing.T) {
+	t.Parallel()
+	need(t, "make", "make")
+	root := t.TempDir()
+	files := func() (out []string) {
+		err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				out = append(out, strings.TrimPrefix(path, root))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	run := func(target string) {
+		t.Helper()
+		out, err := exec.Command("make", "-C", "../..", target, "DESTDIR="+root, "PROGRAM="+binary).CombinedOutput()
+		if err != nil {
+			t.Fatalf("make %s: %v: %s", target, err, out)
+		}
+	}
+	run("install")
+	want := []string{"/usr/local/lib/systemd/system/bothways.service", "/usr/local/lib/sysusers.d/bothways.conf", "/usr/local/sbin/bothways"}
+	if got := files(); !slices.Equal(got, want) {
+		t.Errorf("installed %q, want %q", got, want)
+	}
+	unit, err := os.ReadFile(filepath.Join(root, want[0]))
+	if err != nil || !strings.Contains(string(unit), "\nExecStart=/usr/local/sbin/bothways run -c /etc/bothways/bothways.yaml\n") || strings.Contains(string(unit), "DIR@") {
+		t.Errorf("the unit is (%v)\n%s", err, unit)
+	}
+	config := filepath.Join(root, "etc/bothways/bothways.yaml")
+	if err := os.WriteFile(config, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run("install") // an upgrade
+	run("uninstall")
+	if got := files(); !slices.Equal(got, []string{"/etc/bothways/bothways.yaml"}) {
+		t.Errorf("left: %q", got)
+	}
 }
