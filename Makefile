@@ -5,10 +5,33 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)"
 
-.PHONY: build demo demo-once test test-packages race bench fuzz lint clean
+.PHONY: build install uninstall demo demo-once test test-packages race bench fuzz lint clean
 
 build:
 	$(BUILD) -o bin/ ./cmd/...
+
+# What is installed, after `make build`. PREFIX=/usr is for packages. Nothing in CONFDIR is touched, nothing is started or stopped:
+# docs/operating.md says how a daemon that runs goes over to what is installed.
+DESTDIR  ?=
+PREFIX   ?= /usr/local
+CONFDIR  ?= /etc/bothways
+PROGRAM  ?= bin/bothways
+SBINDIR   = $(PREFIX)/sbin
+UNIT      = $(PREFIX)/lib/systemd/system/bothways.service
+SYSUSERS  = $(PREFIX)/lib/sysusers.d/bothways.conf
+
+# The program gets its name by a rename: one that runs keeps its file, and there is no moment without one.
+install:
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(CONFDIR)
+	install -m 0755 $(PROGRAM) $(DESTDIR)$(SBINDIR)/.bothways.new
+	mv -f $(DESTDIR)$(SBINDIR)/.bothways.new $(DESTDIR)$(SBINDIR)/bothways
+	install -D -m 0644 packaging/bothways.sysusers $(DESTDIR)$(SYSUSERS)
+	install -d $(DESTDIR)$(dir $(UNIT))
+	sed -e 's|@SBINDIR@|$(SBINDIR)|' -e 's|@CONFDIR@|$(CONFDIR)|' packaging/bothways.service >$(DESTDIR)$(UNIT)
+	chmod 0644 $(DESTDIR)$(UNIT)
+
+uninstall:
+	rm -f $(DESTDIR)$(SBINDIR)/bothways $(DESTDIR)$(UNIT) $(DESTDIR)$(SYSUSERS)
 
 demo: build
 	bin/bothways-lab demo

@@ -80,10 +80,7 @@ func (d *daemon) recoverListening(along files) error {
 }
 
 func (d *daemon) recoverSession(along files) error {
-	if len(along) != 2 {
-		return fmt.Errorf("%d files, want a connection and its record", len(along))
-	}
-	record, err := along.at(1)
+	record, connection, err := keptPair(along)
 	if err != nil {
 		return err
 	}
@@ -102,9 +99,28 @@ func (d *daemon) recoverSession(along files) error {
 	case !x.Handover.Standing.Negotiated.RouteRefresh:
 		return errors.New("its neighbor cannot say its routes again")
 	}
-	nc, err := along.conn(0)
+	nc, err := net.FileConn(connection)
 	if err != nil {
 		return err
 	}
 	return d.speaker.take(x.Params, x.Handover.Recovered(time.Now()), nc)
+}
+
+// keptPair tells a session's two files apart: systemd gives those of one name back in no order.
+func keptPair(along files) (record, connection *os.File, err error) {
+	for _, f := range along {
+		info, err := f.Stat()
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case info.Mode().Type() == os.ModeSocket:
+			connection = f
+		case info.Mode().IsRegular():
+			record = f
+		}
+	}
+	if len(along) != 2 || record == nil || connection == nil {
+		return nil, nil, fmt.Errorf("%d files, want a connection and its record", len(along))
+	}
+	return record, connection, nil
 }

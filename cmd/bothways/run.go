@@ -19,6 +19,7 @@ import (
 	v1 "bothways/internal/api/v1"
 	"bothways/internal/config"
 	"bothways/internal/engine"
+	"bothways/internal/fib"
 	"bothways/internal/flowsweep"
 	"bothways/internal/handover"
 	"bothways/internal/kernel/conntrack"
@@ -178,7 +179,7 @@ func openDaemon(ctx context.Context, c *config.Config, file string, verbose bool
 		return nil, err
 	}
 	d.loop = reconcile.New(d.rtnl, d.nft, d.shape, compareEvery, log, d.note)
-	d.store = newStore(c.StateDir(), c.Site, log)
+	d.store = newStore(stateDir(c), c.Site, log)
 	d.sink = linkSink{d.tell, d}
 	d.watcher = linkwatch.New(d.rtnl, d.sink, log)
 	d.kept = handover.NewStore(os.Getenv("NOTIFY_SOCKET"), log)
@@ -215,6 +216,11 @@ func (d *daemon) adopt(ctx context.Context) (engine.Adopted, error) {
 			found.Numbers[name] = route.Link(n)
 		}
 	}
+	inside, err := d.nft.Interfaces(ctx, nat.InsideSet)
+	if err != nil {
+		return found, err
+	}
+	d.loop.AdoptSettings(fib.Guarded(inside))
 	found.Objects, found.Routes, err = d.loop.Adopt(ctx)
 	return found, err
 }
@@ -406,7 +412,7 @@ func (d *daemon) reload(ctx context.Context) error {
 	for _, w := range warnings {
 		d.log.Warn("configuration: " + w.String())
 	}
-	if c.API.Socket != d.cfg.API.Socket || c.StateDir() != d.cfg.StateDir() || c.Mark != d.cfg.Mark || c.Site != d.cfg.Site {
+	if c.API.Socket != d.cfg.API.Socket || stateDir(c) != stateDir(d.cfg) || c.Mark != d.cfg.Mark || c.Site != d.cfg.Site {
 		return errors.New(d.file + ": site, mark, state and api.socket cannot change while the daemon runs: restart it")
 	}
 	if err := d.public.move(ctx, c.API.Listen); err != nil {

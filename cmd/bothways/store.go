@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"bothways/internal/config"
 	"bothways/internal/engine"
 )
 
@@ -16,6 +18,16 @@ type store struct {
 	file string
 	log  *slog.Logger
 	last chan []byte
+}
+
+// stateDir is where files are that must outlive the daemon: where the configuration says, else where a service manager says
+// (systemd's StateDirectory=), else beside the socket.
+func stateDir(c *config.Config) string {
+	given, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
+	if c.State == "" && given != "" {
+		return given
+	}
+	return c.StateDir()
 }
 
 func newStore(dir, site string, log *slog.Logger) *store {

@@ -224,7 +224,7 @@ func asymmetryTable(a v1.Asymmetry) []table.Table {
 	for _, p := range a.Pairs {
 		with := p.Remotes
 		if len(with) > 3 {
-			with = append(slices.Clone(with[:3]), fmt.Sprintf("and %d more", len(p.Remotes)-3))
+			with = append(slices.Clone(with[:3]), fmt.Sprintf("and %d more", len(p.Remotes)-3+p.RemotesMore))
 		}
 		t.Add(table.Text(p.Connection), table.Text(p.Kind), table.Text(p.Reply), table.Number(fmt.Sprint(p.Packets)).Toned(table.Bad), table.Text(p.Case),
 			table.Text(p.Cause), table.Text(p.Remedy), table.Text(strings.Join(with, " ")))
@@ -236,6 +236,9 @@ func asymmetryTable(a v1.Asymmetry) []table.Table {
 			tone = table.Bad
 		}
 		o.Add(table.Text(x.Path), table.Text(x.Destination), count(x.Unanswered).Toned(tone), count(x.All))
+	}
+	if a.OneWayMore > 0 {
+		o.Add(table.Text(""), table.Text(fmt.Sprintf("and %d more", a.OneWayMore)))
 	}
 	out := []table.Table{t, o}
 	if len(a.Related) > 0 {

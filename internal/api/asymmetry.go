@@ -14,6 +14,18 @@ import (
 	"bothways/internal/route"
 )
 
+// Bounds of an answer: connections to a full table of prefixes, and remote addresses as many as the kernel keeps, are not for people.
+const (
+	maxOneWay  = 200
+	maxRemotes = 100
+)
+
+// first is the beginning of a list, and how many more there are.
+func first[T any](list []T, n int) (shown []T, more int) {
+	n = min(n, len(list))
+	return list[:n], len(list) - n
+}
+
 func (s server) asymmetry(r *http.Request) (any, error) {
 	out := v1.Asymmetry{Pairs: []v1.AsymmetryPair{}, Related: []v1.RelatedPair{}}
 	counters, err := s.Counters(r.Context())
@@ -38,7 +50,9 @@ func (s server) asymmetry(r *http.Request) (any, error) {
 			}
 			all = append(all, remotes...)
 		}
-		for _, a := range all {
+		shown, more := first(all, maxRemotes)
+		pair.RemotesMore = more
+		for _, a := range shown {
 			pair.Remotes = append(pair.Remotes, a.String())
 		}
 		err := s.Engine.Query(r.Context(), func(v *engine.View) {
@@ -56,7 +70,8 @@ func (s server) asymmetry(r *http.Request) (any, error) {
 	slices.SortFunc(out.Related, func(a, b v1.RelatedPair) int {
 		return cmp.Or(cmp.Compare(a.Connection, b.Connection), cmp.Compare(a.Error, b.Error))
 	})
-	out.OneWay, err = s.oneWay(r, snap)
+	oneWay, err := s.oneWay(r, snap)
+	out.OneWay, out.OneWayMore = first(oneWay, maxOneWay)
 	return out, err
 }
 
@@ -93,7 +108,7 @@ func (s server) symmetry(*http.Request) (any, error) {
 	return out, nil
 }
 
-// oneWay groups the connections of each link by what the table matches for their remote end.
+// oneWay groups the connections of each link by what the table matches for their remote end, those with most that are not answered first.
 func (s server) oneWay(r *http.Request, snap *engine.Snapshot) ([]v1.OneWay, error) {
 	type key struct {
 		path string

@@ -66,7 +66,10 @@ func (outside) Detect([]engine.DetectParams)            {}
 func (outside) Probe([]engine.ProbeLink)                {}
 
 // serve runs a server over a small site that has learned two prefixes, and returns a client of it.
-func serve(t *testing.T) *Client {
+func serve(t *testing.T) *Client { return serveWith(t, func(*engine.Engine, *Deps) {}) }
+
+// serveWith is serve over what change makes of it.
+func serveWith(t *testing.T, change func(*engine.Engine, *Deps)) *Client {
 	t.Helper()
 	c, err := config.Parse(strings.NewReader(file), "f.yaml", nil)
 	if err != nil {
@@ -91,7 +94,7 @@ func serve(t *testing.T) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go Serve(ctx, ln, Deps{
+	deps := Deps{
 		Engine: e, Kernel: func() reconcile.Status { return reconcile.Status{Routes: 7} },
 		Sessions: func() []v1.Session { return []v1.Session{{Link: "er/primary", Family: "ipv4"}} },
 		Counters: func(context.Context) (map[string]kstate.Counter, error) {
@@ -112,7 +115,9 @@ func serve(t *testing.T) *Client {
 		},
 		Reload: func(context.Context) error { return errors.New("f.yaml:1: nonsense") },
 		Stop:   func(v1.Stop) {}, Version: v1.Version{Version: "test"}, Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	change(e, &deps)
+	go Serve(ctx, ln, deps)
 	return NewClient(socket)
 }
 
@@ -123,6 +128,48 @@ func get[T any](t *testing.T, c *Client, what string, q url.Values) T {
 		t.Fatalf("%s: %v", what, err)
 	}
 	return v
+}
+
+// TestAsymmetryIsBounded holds that an answer about all connections has an end, which says what is not there: the destinations with most
+// that are not answered come first.
+func TestAsymmetryIsBounded(t *testing.T) {
+	const more = 7
+	host := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{6, byte(i >> 8), byte(i), 1}) }
+	c := serveWith(t, func(e *engine.Engine, d *Deps) {
+		var prefixes []netip.Prefix
+		var flows []flow.Flow
+		for i := range maxOneWay + more {
+			prefixes = append(prefixes, netip.PrefixFrom(host(i), 24).Masked())
+			flows = append(flows, flow.Flow{Destination: netip.AddrPortFrom(host(i), 443)})
+		}
+		flows = append(flows, flow.Flow{Destination: netip.AddrPortFrom(host(maxOneWay), 444)})
+		e.Tell(t.Context(), engine.SessionUpdates{Key: engine.SessionKey{Link: "er/primary", Family: route.IPv4}, Updates: []route.Update{{Family: route.IPv4, Announced: prefixes,
+			Attrs: &route.Attrs{Path: route.SequencePath(12076), NextHop: netip.MustParseAddr("192.0.2.2"), Communities: []route.Community{12076<<16 | 51004}}}}})
+		if err := e.Query(t.Context(), func(*engine.View) {}); err != nil {
+			t.Fatal(err)
+		}
+		d.Flows = func(_ context.Context, f route.Family, value, _ uint32) ([]flow.Flow, error) {
+			if f != route.IPv4 || value != 1 {
+				return nil, nil
+			}
+			return flows, nil
+		}
+		d.Addresses = func(_ context.Context, set string) (out []netip.Addr, err error) {
+			for i := range maxRemotes + more {
+				if set == "asymmetry/isp/er/ipv4" {
+					out = append(out, host(i))
+				}
+			}
+			return out, nil
+		}
+	})
+	a := get[v1.Asymmetry](t, c, "asymmetry", nil)
+	if len(a.OneWay) != maxOneWay || a.OneWayMore != more || a.OneWay[0].Unanswered != 2 {
+		t.Errorf("%d destinations, %d more, the first %+v", len(a.OneWay), a.OneWayMore, a.OneWay[0])
+	}
+	if len(a.Pairs) != 1 || len(a.Pairs[0].Remotes) != maxRemotes || a.Pairs[0].RemotesMore != more {
+		t.Errorf("pairs %+v", a.Pairs)
+	}
 }
 
 func TestAnswers(t *testing.T) {

@@ -53,6 +53,7 @@ var mayImport = map[string]string{
 	"kernel/shape":      "kernel/namespace kstate",
 	"kernel/conntrack":  "kernel/namespace flow route",
 	"kernel/kerneltest": "kstate route", // for tests: no other line names it
+	"kernel/netnstest":  "",             // for tests: no other line names it
 
 	// loops: own changing state and time
 	"engine":    "config route policy rib fib nat plan track kstate flow proof",

@@ -64,11 +64,7 @@ protocol bfd { interface "*" { interval %d ms; multiplier %d; }; neighbor 198.18
 	}
 	pid := filepath.Join(w.Dir, "bird.pid")
 	inRouter(t, w, "isp-a", "bird", "-c", conf, "-s", filepath.Join(w.Dir, "bird.ctl"), "-P", pid)
-	t.Cleanup(func() {
-		if data, err := os.ReadFile(pid); err == nil {
-			exec.Command("kill", strings.TrimSpace(string(data))).Run()
-		}
-	})
+	endsWithTest(t, pid)
 }
 
 // TestBFDFindsSilence has BIRD speak BFD on ISP A's router, which then falls silent with its carrier up.

@@ -76,11 +76,7 @@ func TestKillAndReloadLoseNothing(t *testing.T) {
 }
 
 func TestKillWithoutGracefulRestart(t *testing.T) {
-	w := raise(t, func(d *worldOf) {
-		for i := range d.Routers {
-			d.Routers[i].GracefulRestart = false
-		}
-	})
+	w := raise(t, withoutGracefulRestart)
 	edge(t, w)
 	all := streams(t, w)
 	if err := w.KillEdge(); err != nil {

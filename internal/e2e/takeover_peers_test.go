@@ -149,9 +149,17 @@ func frrSince(w *lab.World) (map[string]frrSession, error) {
 	return up, err
 }
 
-// TestRestartAsBIRDAndFRRSeeIt restarts the edge twice with neighbors that keep nothing of one that goes: BIRD, with keys and BFD,
-// and FRR, with TTL security.
-func TestRestartAsBIRDAndFRRSeeIt(t *testing.T) {
+// others are the lab's world with BIRD in place of ISP A's router, with a key and BFD, and FRR in place of the circuit's first, with TTL
+// security; both keep nothing of a neighbor that goes.
+type others struct {
+	t         *testing.T
+	w         *lab.World
+	bird, bfd map[string]time.Time
+	frr       map[string]frrSession
+}
+
+func raiseOthers(t *testing.T) *others {
+	t.Helper()
 	need(t, "bird", "bird2")
 	need(t, frrBGPd, "frr")
 	w := raise(t, func(d *worldOf) {
@@ -169,36 +177,79 @@ func TestRestartAsBIRDAndFRRSeeIt(t *testing.T) {
 	}
 	birdIsISPA(t, w)
 	frrIsPrimary(t, w)
+	return &others{t: t, w: w}
+}
+
+// standing waits until every session stands, as all sides see it, and the kernel holds what it shall.
+func (o *others) standing() {
+	o.t.Helper()
+	eventually(o.t, func(ctx context.Context) error {
+		if _, err := birdSince(o.w); err != nil {
+			return err
+		}
+		if _, err := frrSince(o.w); err != nil {
+			return err
+		}
+		var all []v1.Session
+		if err := o.w.Show(ctx, "sessions", &all); err != nil {
+			return err
+		}
+		for _, s := range all {
+			if s.State != "Established" || s.Accepted == 0 {
+				return fmt.Errorf("%+v", s)
+			}
+		}
+		return nil
+	})
+	settledOrDrained(o.t, o.w)
+}
+
+// remember notes since when their sessions stand.
+func (o *others) remember() {
+	o.t.Helper()
+	o.standing()
+	trackIs(o.t, o.w, "isp-a/main", "bfd", "up")
+	var err error
+	if o.bird, err = birdSince(o.w); err != nil {
+		o.t.Fatal(err)
+	}
+	if o.frr, err = frrSince(o.w); err != nil {
+		o.t.Fatal(err)
+	}
+	o.bfd = birdBFDSince(o.t, o.w)
+}
+
+// unchanged fails where one of them has seen a session end since then, or would within a hold time.
+func (o *others) unchanged() {
+	o.t.Helper()
+	time.Sleep(10 * time.Second) // more than any hold time: what was broken would be seen
+	o.standing()
+	now, err := birdSince(o.w)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	sameTimes(o.t, o.bird, now)
+	sameTimes(o.t, o.bfd, birdBFDSince(o.t, o.w))
+	after, err := frrSince(o.w)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	for n, was := range o.frr {
+		if is := after[n]; is.established != was.established || is.lost != was.lost || is.since.Sub(was.since).Abs() > time.Second {
+			o.t.Errorf("FRR: %s is %+v, was %+v", n, is, was)
+		}
+	}
+}
+
+// TestRestartAsBIRDAndFRRSeeIt restarts the edge twice with neighbors that keep nothing of one that goes: BIRD, with keys and BFD,
+// and FRR, with TTL security.
+func TestRestartAsBIRDAndFRRSeeIt(t *testing.T) {
+	o := raiseOthers(t)
+	w := o.w
 	if err := w.StartEdge(within(t), lab.EdgeOptions{Binary: binary}); err != nil {
 		t.Fatal(err)
 	}
-	standing := func() {
-		t.Helper()
-		eventually(t, func(ctx context.Context) error {
-			if _, err := birdSince(w); err != nil {
-				return err
-			}
-			if _, err := frrSince(w); err != nil {
-				return err
-			}
-			var all []v1.Session
-			if err := w.Show(ctx, "sessions", &all); err != nil {
-				return err
-			}
-			for _, s := range all {
-				if s.State != "Established" || s.Accepted == 0 {
-					return fmt.Errorf("%+v", s)
-				}
-			}
-			return nil
-		})
-		settledOrDrained(t, w)
-	}
-	standing()
-	trackIs(t, w, "isp-a/main", "bfd", "up")
-	bird, _ := birdSince(w)
-	frr, _ := frrSince(w)
-	bfd := birdBFDSince(t, w)
+	o.remember()
 	table, err := ourTable(w)
 	if err != nil {
 		t.Fatal(err)
@@ -209,26 +260,10 @@ func TestRestartAsBIRDAndFRRSeeIt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		standing()
+		o.standing()
 		t.Logf("stood still for %d ms, reconciled %s after the word", done.Still, time.Since(began).Round(time.Millisecond))
 	}
-	time.Sleep(10 * time.Second) // more than any hold time: what was broken would be seen
-	standing()
-	now, err := birdSince(w)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sameTimes(t, bird, now)
-	sameTimes(t, bfd, birdBFDSince(t, w))
-	after, err := frrSince(w)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n, was := range frr {
-		if is := after[n]; is.established != was.established || is.lost != was.lost || is.since.Sub(was.since).Abs() > time.Second {
-			t.Errorf("FRR: %s is %+v, was %+v", n, is, was)
-		}
-	}
+	o.unchanged()
 	if after, err := ourTable(w); err != nil || after != table {
 		t.Errorf("our table changed: %s (%v)", firstDifference(table, after), err)
 	}
@@ -272,5 +307,5 @@ func TestRestartAsBIRDAndFRRSeeIt(t *testing.T) {
 	if _, err := w.RestartEdge(within(t), ""); err == nil || !strings.Contains(err.Error(), "isp-a/main") || !strings.Contains(err.Error(), "route refresh") {
 		t.Errorf("%v, want that isp-a/main cannot refresh", err)
 	}
-	standing()
+	o.standing()
 }

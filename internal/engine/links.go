@@ -66,7 +66,7 @@ func (e *Engine) setInterfaces(ev Interfaces) {
 	e.detect()
 }
 
-// findInterfaces brings index, carrier and track of each link to what the kernel said last, at read; seen is when each
+// findInterfaces brings index, addresses, carrier and track of each link to what the kernel said last, at read; seen is when each
 // interface was last looked at and had a carrier.
 func (e *Engine) findInterfaces(read time.Time, seen map[int]time.Time) {
 	for _, l := range e.links {
@@ -94,6 +94,9 @@ func (e *Engine) findInterfaces(read time.Time, seen map[int]time.Time) {
 		}
 		e.observeCarrier(l, carrier, why, sign) // which sees what the link was until now
 		l.index = index
+		if l.findAddresses(addresses) {
+			e.table = table{}
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ type proven struct {
 
 // provenAddresses are what a link gives to connections, but its own address: samples of its pools, published hosts, and
 // public networks that are not translated.
-func provenAddresses(p *config.Path, l config.Link) []proven {
+func provenAddresses(p *config.Path, l *link) []proven {
 	if p.Prove == nil {
 		return nil
 	}
@@ -53,7 +53,7 @@ func provenAddresses(p *config.Path, l config.Link) []proven {
 	add := func(kind ProvenKind, list ...netip.Addr) {
 		for _, a := range list {
 			known := slices.ContainsFunc(out, func(x proven) bool { return x.address == a })
-			if own := l.Address(route.FamilyOf(a)); own.IsValid() && own.Addr() != a && !known {
+			if own := l.own(route.FamilyOf(a)); len(own) > 0 && !slices.Contains(own, a) && !known {
 				out = append(out, proven{a, kind})
 			}
 		}
@@ -118,7 +118,7 @@ func (e *Engine) setProofs() {
 				add(l, own, ProvenOwn)
 			}
 		}
-		for _, x := range provenAddresses(l.path, l.Link) {
+		for _, x := range provenAddresses(l.path, l) {
 			add(l, x.address, x.kind)
 		}
 	}
@@ -156,7 +156,7 @@ func (e *Engine) prove() {
 			var ok bool
 			token := uint16(proof.OwnToken)
 			if e.proofs.kinds[s] != ProvenOwn {
-				token = proofTokens(provenAddresses(l.path, l.Link))[s.Address]
+				token = proofTokens(provenAddresses(l.path, l))[s.Address]
 			}
 			if st, target, ok = st.Ask(e.now, e.proofTargets(l, f), proofParams(l.path)); ok {
 				started++

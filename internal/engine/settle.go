@@ -174,8 +174,8 @@ func (e *Engine) objects() plan.Objects {
 	return o
 }
 
-// ruleset is the nftables table. It follows from the configuration, the links' numbers and what paths announce, and from
-// no state of a link, so that a failover neither computes nor replaces it.
+// ruleset is the nftables table. It follows from the configuration, the links' numbers, the addresses that others give them and what
+// paths announce, and from no state of a link, so that a failover neither computes nor replaces it.
 func (e *Engine) ruleset() (*kstate.Ruleset, string) {
 	if e.table.rules == nil {
 		e.table.params = natParams(e.cfg, e.links, e.learned)

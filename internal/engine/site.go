@@ -25,6 +25,7 @@ type link struct {
 	index   int // of the interface; 0: missing
 	carrier bool
 	gateway Gateways // found, for links that take theirs from others
+	found   [2][]netip.Addr
 	tracks  track.Link
 	imports [2]*policy.Import
 	session [2]sessionState
@@ -145,7 +146,7 @@ func build(c *config.Config, numbers map[string]route.Link, before []*link) []*l
 			for _, old := range before {
 				if old.FullName() == l.FullName() && old.Interface == l.Interface {
 					l.index, l.carrier, l.gateway, l.tracks, l.session = old.index, old.carrier, old.gateway, old.tracks, old.session
-					l.answers, l.streams = old.answers, old.streams
+					l.answers, l.streams, l.found = old.answers, old.streams, old.found
 				}
 			}
 			for _, f := range route.Families() {
@@ -238,14 +239,12 @@ func natParams(c *config.Config, links []*link, learned Learned) nat.Params {
 			if l.speaks(f) {
 				n.Neighbors = append(n.Neighbors, l.Neighbor(f))
 			}
-			if a := l.Address(f); a.IsValid() {
-				n.Addresses = append(n.Addresses, a.Addr())
-			}
+			n.Addresses = append(n.Addresses, l.own(f)...)
 		}
 		if i := slices.Index(replies, l.number); i >= 0 {
 			n.Reply = fib.ReplyMark(selective(c), i, c.Mark)
 		}
-		list := provenAddresses(l.path, l.Link)
+		list := provenAddresses(l.path, l)
 		tokens := proofTokens(list)
 		for _, x := range list {
 			if t, ok := tokens[x.address]; ok {

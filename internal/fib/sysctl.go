@@ -39,6 +39,12 @@ func Sysctls(links []SysctlLink, inside []string) []kstate.Sysctl {
 			out = append(out, kstate.Sysctl{Key: "net.ipv6.conf." + name + ".accept_ra", Value: "2"})
 		}
 	}
+	return append(out, Guarded(inside)...)
+}
+
+// Guarded are the settings of inside interfaces, which must not be without our table, nor stay where an interface is inside no more.
+func Guarded(inside []string) []kstate.Sysctl {
+	var out []kstate.Sysctl
 	for _, name := range inside {
 		// Any policy rule makes the kernel look each source up a second time, the whole way, unless this is set. The ruleset
 		// drops what this would let in (guard_martian).

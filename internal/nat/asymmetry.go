@@ -109,14 +109,14 @@ func (b *builder) asymmetry(l Link) []kstate.NftRule {
 	return []kstate.NftRule{rule(kstate.MatchState{States: kstate.StateEstablished}, kstate.MatchReply{}, v)}
 }
 
-// strayed sends replies that leave by link l, to connections that came by another path, to the chain of the two paths. Their
-// way is not changed here: where it could be right, the mark made it so.
+// strayed sends replies that leave by link l, to connections that came by another path, to the chain of the two paths; errors, which
+// are no replies, to theirs. Their way is not changed here: where it could be right, the mark made it so.
 func (b *builder) strayed(l Link) []kstate.NftRule {
 	v, ok := b.byPath(l, flow.ReplyOut)
 	if !ok {
 		return nil
 	}
-	return []kstate.NftRule{rule(v)}
+	return append(b.related(l, kstate.MatchState{States: kstate.StateRelated}), rule(v))
 }
 
 // byPath leads from the mark of a connection of another path to the chain of the two paths.

@@ -7,8 +7,8 @@ import (
 	"bothways/internal/kstate"
 )
 
-// RelatedName is the counter of ICMP errors on path reply about connections of path connection. They are no replies, and no
-// asymmetry: a router that cannot go on stands anywhere.
+// RelatedName is the counter of ICMP errors on path reply, in either direction, about connections of path connection. They are no
+// replies, and no asymmetry: a router that cannot go on stands anywhere.
 func RelatedName(connection, reply string) string { return "related/" + connection + "/" + reply }
 
 // ParseRelated is the reverse of RelatedName.
@@ -39,8 +39,8 @@ func (b *builder) relatedChains() []kstate.NftChain {
 	return out
 }
 
-// related sends errors that came by link l, about connections of another path, to the chain of the two paths.
-func (b *builder) related(l Link) []kstate.NftRule {
+// related sends errors on link l, about connections of another path, to the chain of the two paths.
+func (b *builder) related(l Link, of ...kstate.Part) []kstate.NftRule {
 	if len(b.crossings()) == 0 {
 		return nil
 	}
@@ -53,5 +53,5 @@ func (b *builder) related(l Link) []kstate.NftRule {
 	if len(v.Elements) == 0 {
 		return nil
 	}
-	return []kstate.NftRule{rule(kstate.MatchState{States: kstate.StateRelated}, kstate.MatchReply{}, v)}
+	return []kstate.NftRule{rule(append(of, v)...)}
 }

@@ -47,6 +47,7 @@ func (l Link) Path() string {
 // Names of what others read in the table.
 const (
 	NumbersMap   = "link_numbers"  // interface to link number, read back on a restart
+	InsideSet    = "inside"        // interfaces, read back on a restart
 	GuardTransit = "guard_transit" // packets from one link to another
 	GuardLeak    = "guard_leak"    // packets that would leave a link untranslated
 	GuardForeign = "guard_foreign" // packets that would leave a link with an address of another path
@@ -84,7 +85,7 @@ func Ruleset(p Params) kstate.Ruleset {
 	r := kstate.Ruleset{Counters: []string{GuardForeign, GuardLeak, GuardMartian, GuardTransit, Unmarked}}
 	r.Sets = append(r.Sets,
 		kstate.NftSet{Name: "links", Type: kstate.Ifname, Interfaces: b.interfaces()},
-		kstate.NftSet{Name: "inside", Type: kstate.Ifname, Interfaces: p.Inside})
+		kstate.NftSet{Name: InsideSet, Type: kstate.Ifname, Interfaces: p.Inside})
 	for _, f := range route.Families() {
 		if all := b.outside(f); len(all) > 0 {
 			typ := kstate.IPv4Addr
@@ -235,12 +236,14 @@ func (b *builder) marks() []kstate.NftChain {
 		// Most packets belong to a connection of the link that they are on: they are done with first.
 		own := rule(kstate.MatchMark{Of: kstate.ConnMark, Mask: mask, Value: m}, kstate.Verdict{Kind: kstate.Return})
 		chains = append(chains, b.astray(l), kstate.NftChain{Name: chain(asItIs.name, l), Rules: b.foreign(l, asItIs)},
-			kstate.NftChain{Name: chain("in", l), Rules: append(append(append([]kstate.NftRule{own}, b.asymmetry(l)...), b.related(l)...),
+			kstate.NftChain{Name: chain("in", l), Rules: append(append(append([]kstate.NftRule{own}, b.asymmetry(l)...), b.related(l, kstate.MatchState{States: kstate.StateRelated}, kstate.MatchReply{})...),
 				rule(fresh, kstate.MatchMark{Of: kstate.ConnMark, Mask: mask}, set).WithComment("%s", l.Name),
 				rule(fresh, kstate.GotoChain(chain("astray", l))))},
+			// A connection is claimed with its first packet or never: of one that nobody answers conntrack calls every packet new,
+			// also where the first was let through before this table was there, and stays as it was for good.
 			kstate.NftChain{Name: chain("claim", l), Rules: []kstate.NftRule{rule(set).WithComment("%s", l.Name)}},
-			kstate.NftChain{Name: chain("fresh", l), Rules: append(b.unclaimed(l), rule(fresh, kstate.JumpTo(chain("foreign", l))),
-				rule(fresh, kstate.GotoChain(chain("claim", l))), rule(kstate.Count{Name: Unmarked}))},
+			kstate.NftChain{Name: chain("fresh", l), Rules: append(b.unclaimed(l), rule(kstate.MatchFirst{}, kstate.JumpTo(chain("foreign", l))),
+				rule(kstate.MatchFirst{}, kstate.GotoChain(chain("claim", l))), rule(kstate.Count{Name: Unmarked}))},
 			kstate.NftChain{Name: chain("strayed", l), Rules: b.strayed(l)})
 		chains = append(append(chains, b.vpnChain(l)...), b.leaks(l)...)
 		chains = append(chains,

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/net/bpf"
+
+	"bothways/internal/kernel/netnstest"
 )
 
 // The pool is no address of this machine: the ruleset translates to it. Replies to the first half of it come back by the
@@ -67,14 +69,14 @@ func TestProofs(t *testing.T) {
 	w.nft(w.ours, "add rule inet d o oifname wrong tcp flags == syn counter name astray; add rule inet d o oifname wrong icmp type echo-request counter name astray")
 	results := make(chan ProofResult, 16)
 	p := NewProver(func(r ProofResult) { results <- r })
-	p.within = func(f func()) { within(w.ours, f) }
+	p.within = func(f func()) { netnstest.Within(w.ours, f) }
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); p.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
 
 	var right, wrong int
-	within(w.ours, func() { right, _ = interfaceOf("right"); wrong, _ = interfaceOf("wrong") })
+	netnstest.Within(w.ours, func() { right, _ = interfaceOf("right"); wrong, _ = interfaceOf("wrong") })
 	rows := []struct {
 		name, address string
 		token         uint16

@@ -2,20 +2,16 @@ package probe
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
-	"golang.org/x/sys/unix"
+
+	"bothways/internal/kernel/netnstest"
 )
 
 // Addresses of the world. The target addresses are behind both wires; the main table goes by the wrong one.
@@ -35,36 +31,14 @@ type world struct {
 	ours, far, wrong string
 }
 
-var worlds atomic.Int32
-
-// missing ends a test that this machine cannot run; in CI that is a failure.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs namespaces")
 	}
-	if os.Geteuid() != 0 {
-		missing(t, "needs root for network namespaces")
-	}
-	if _, err := exec.LookPath("nft"); err != nil {
-		missing(t, "nft is missing: install the Debian package nftables")
-	}
-	n := worlds.Add(1)
-	name := func(s string) string { return fmt.Sprintf("probe-%d-%d%s", os.Getpid(), n, s) }
-	w := &world{t, name("a"), name("b"), name("c")}
-	for _, ns := range []string{w.ours, w.far, w.wrong} {
-		w.run("ip", "netns", "add", ns)
-		t.Cleanup(func() { exec.Command("ip", "netns", "del", ns).Run() })
-		w.ip(ns, "link set lo up")
-	}
+	netnstest.Need(t, "nft", "nftables")
+	names := netnstest.Add(t, 3)
+	w := &world{t, names[0], names[1], names[2]}
 	w.ip(w.ours, "link add wrong type veth peer name wire netns "+w.wrong)
 	w.ip(w.ours, "addr add 203.0.113.1/30 dev wrong")
 	w.ip(w.ours, "link set wrong up")
@@ -101,11 +75,7 @@ func (w *world) wire() {
 
 func (w *world) run(args ...string) string {
 	w.t.Helper()
-	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
-	if err != nil {
-		w.t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
+	return netnstest.Run(w.t, args...)
 }
 
 func (w *world) ip(ns, args string) {
@@ -118,31 +88,12 @@ func (w *world) nft(ns string, args ...string) string {
 	return w.run(append([]string{"ip", "netns", "exec", ns, "nft"}, args...)...)
 }
 
-// within runs f on a thread of its own in a namespace. The thread ends with f.
-func within(ns string, f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked
-		fd, err := unix.Open("/run/netns/"+ns, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return // the world is gone
-		}
-		defer unix.Close(fd)
-		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-			panic(err)
-		}
-		f()
-	}()
-	<-done
-}
-
 // listen opens a TCP listener in the far namespace.
 func (w *world) listen(address string) net.Listener {
 	w.t.Helper()
 	var l net.Listener
 	var err error
-	within(w.far, func() { l, err = net.Listen("tcp", address) })
+	netnstest.Within(w.far, func() { l, err = net.Listen("tcp", address) })
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -163,7 +114,7 @@ func (w *world) resolve(address string, reply func(q []byte) []byte) {
 	w.t.Helper()
 	var c net.PacketConn
 	var err error
-	within(w.far, func() { c, err = net.ListenPacket("udp", address) })
+	netnstest.Within(w.far, func() { c, err = net.ListenPacket("udp", address) })
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -207,7 +158,7 @@ func (w *world) probe(list ...Config) *probing {
 		defer p.mu.Unlock()
 		p.got = append(p.got, r)
 	})
-	p.within = func(f func()) { within(w.ours, f) }
+	p.within = func(f func()) { netnstest.Within(w.ours, f) }
 	if err := p.Set(list); err != nil {
 		w.t.Fatal(err)
 	}

@@ -132,6 +132,15 @@ func (r *Reconciler) Adopt(ctx context.Context) (plan.Objects, int, error) {
 	return r.objects(), r.routes.len(), nil
 }
 
+// AdoptSettings tells of guarded settings that the daemon before has set: those that are not wanted are set back. It must come
+// before Run.
+func (r *Reconciler) AdoptSettings(found []kstate.Sysctl) {
+	r.sysctlStatus = nil
+	for _, s := range found {
+		r.sysctlStatus = append(r.sysctlStatus, SysctlStatus{s, "set"})
+	}
+}
+
 // firewallEvery is how often the nftables table is looked at: the kernel sends no hint that would not cost more.
 const firewallEvery = time.Second
 
@@ -248,6 +257,7 @@ func (r *Reconciler) waiting() bool {
 // of routes because something else is wanted by now; ok is false where the kernel refused something.
 func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 	ok = true
+	r.unguard()
 	if r.rulesetDone == "" || r.newlyGuarded() {
 		// What is forwarded before the table is there leaves untranslated, and its connection stays so for good.
 		ok = r.writeFirewall(ctx)

@@ -97,7 +97,7 @@ func (f *fixture) texts(kind string) []string {
 	return out
 }
 
-func start(t *testing.T, adopt bool) *fixture {
+func start(t *testing.T, adopt bool, found ...kstate.Sysctl) *fixture {
 	t.Helper()
 	f := &fixture{
 		kernel:   fakeKernel{kerneltest.New(kstate.Interface{Index: 1, Name: "er0", AdminUp: true, Carrier: true}, kstate.Interface{Index: 2, Name: "wan0", AdminUp: true, Carrier: true}), map[string]string{}},
@@ -110,6 +110,7 @@ func start(t *testing.T, adopt bool) *fixture {
 			t.Fatalf("adopted %d routes, %v", n, err)
 		}
 	}
+	f.r.AdoptSettings(found)
 	ctx, end := context.WithCancel(t.Context())
 	f.end = end
 	go func() {

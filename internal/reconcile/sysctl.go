@@ -21,12 +21,6 @@ func (r *Reconciler) writeSysctls(table bool) bool {
 	if slices.Equal(r.sysctls, r.sysctlsDone) {
 		return true
 	}
-	for _, old := range r.sysctlStatus {
-		if old.Guarded && !r.wantsSysctl(old.Key) {
-			// What cannot be set back is no longer there, or was never set.
-			_ = r.kernel.SetSysctl(old.Key, "0")
-		}
-	}
 	r.sysctlStatus = nil
 	for _, s := range r.sysctls {
 		if s.Guarded && !table {
@@ -48,6 +42,20 @@ func (r *Reconciler) writeSysctls(table bool) bool {
 		r.sysctlsDone = slices.Clone(r.sysctls)
 	}
 	return true
+}
+
+// unguard sets back what is guarded and not wanted any more. That comes before the table changes: what guards it stands as long as
+// it is set, and the table says what was set to a daemon that comes after a crash in between.
+func (r *Reconciler) unguard() {
+	// Others read what was published.
+	r.sysctlStatus = slices.DeleteFunc(slices.Clone(r.sysctlStatus), func(old SysctlStatus) bool {
+		if !old.Guarded || r.wantsSysctl(old.Key) {
+			return false
+		}
+		// What cannot be set back is no longer there, or was never set.
+		_ = r.kernel.SetSysctl(old.Key, "0")
+		return true
+	})
 }
 
 func (r *Reconciler) waits() bool {

@@ -44,3 +44,29 @@ func TestGuardedSettingsWaitForTheTable(t *testing.T) {
 		}
 	})
 }
+
+// TestGuardedSettingsOfTheDaemonBefore holds that what it set and is not wanted any more is set back, before the table changes that says
+// so; and nothing else is.
+func TestGuardedSettingsOfTheDaemonBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const kept, left, foreign = "net.ipv4.conf.lan0.accept_local", "net.ipv4.conf.lan1.accept_local", "net.ipv4.conf.lan2.accept_local"
+		f := start(t, false, kstate.Sysctl{Key: kept, Value: "1", Guarded: true}, kstate.Sysctl{Key: left, Value: "1", Guarded: true})
+		defer f.stop()
+		for _, key := range []string{kept, left, foreign} {
+			f.kernel.sysctls[key] = "1"
+		}
+		f.firewall.before = func() {
+			if f.kernel.sysctls[left] != "0" {
+				t.Error("it is not set back when the table changes")
+			}
+		}
+		b := f.batch()
+		b.Ruleset = &kstate.Ruleset{Chains: []kstate.NftChain{{Name: "mark_in", Hook: kstate.Prerouting, Type: kstate.FilterChain}}}
+		b.Sysctls = append(b.Sysctls, kstate.Sysctl{Key: kept, Value: "1", Guarded: true})
+		f.r.Submit(b.Batch)
+		synctest.Wait()
+		if f.kernel.sysctls[kept] != "1" || f.kernel.sysctls[left] != "0" || f.kernel.sysctls[foreign] != "1" {
+			t.Errorf("the settings are %v", f.kernel.sysctls)
+		}
+	})
+}

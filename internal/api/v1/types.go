@@ -261,11 +261,13 @@ type Problem struct {
 type Asymmetry struct {
 	Pairs  []AsymmetryPair `json:"pairs"`
 	OneWay []OneWay        `json:"one_way"`
+	// OneWayMore counts destinations with fewer such connections, which are left out.
+	OneWayMore int `json:"one_way_more,omitempty"`
 	// Related are ICMP errors by another path, which are no asymmetry: a router that cannot go on stands anywhere.
 	Related []RelatedPair `json:"related"`
 }
 
-// RelatedPair counts ICMP errors that came by one path about connections of another.
+// RelatedPair counts ICMP errors that took one path, in either direction, about connections of another.
 type RelatedPair struct {
 	Connection string `json:"connection"`
 	Error      string `json:"error"`
@@ -281,9 +283,11 @@ type AsymmetryPair struct {
 	Packets    uint64   `json:"packets"`
 	Bytes      uint64   `json:"bytes"`
 	Remotes    []string `json:"remotes"`
-	Case       string   `json:"case,omitempty"`
-	Cause      string   `json:"cause"`
-	Remedy     string   `json:"remedy"`
+	// RemotesMore counts those that are left out.
+	RemotesMore int    `json:"remotes_more,omitempty"`
+	Case        string `json:"case,omitempty"`
+	Cause       string `json:"cause"`
+	Remedy      string `json:"remedy"`
 }
 
 // Proof is what is known of the way back to an address that a link gives to connections, before they need it.

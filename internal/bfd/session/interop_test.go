@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"bothways/internal/kernel/netnstest"
 )
 
 const frrBFDd = "/usr/lib/frr/bfdd"
@@ -37,7 +39,7 @@ type daemonUnderTest struct {
 func newBIRD(t *testing.T) *daemonUnderTest {
 	t.Helper()
 	if _, err := exec.LookPath("bird"); err != nil {
-		missing(t, "bird is missing: install the Debian package bird2")
+		netnstest.Missing(t, "bird is missing: install the Debian package bird2")
 	}
 	w := newWorld(t)
 	socket := filepath.Join(w.dir, "bird.ctl")
@@ -98,7 +100,7 @@ protocol bfd lines {
 func newFRR(t *testing.T) *daemonUnderTest {
 	t.Helper()
 	if _, err := exec.LookPath(frrBFDd); err != nil {
-		missing(t, "%s is missing: install the Debian package frr", frrBFDd)
+		netnstest.Missing(t, "%s is missing: install the Debian package frr", frrBFDd)
 	}
 	w := newWorld(t)
 	vtysh := func(commands ...string) []string {

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -9,16 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"bothways/internal/bfd/packet"
+	"bothways/internal/kernel/netnstest"
 )
 
 // The two ends of the wire.
@@ -37,30 +34,14 @@ type world struct {
 	dir          string // of a daemon's files
 }
 
-var worlds atomic.Int32
-
-// missing ends a test that this machine cannot run; in CI that is a failure.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs namespaces")
 	}
-	if os.Geteuid() != 0 {
-		missing(t, "needs root for network namespaces")
-	}
-	if _, err := exec.LookPath("nft"); err != nil {
-		missing(t, "nft is missing: install the Debian package nftables")
-	}
-	n := worlds.Add(1)
-	w := &world{t: t, ours: fmt.Sprintf("bfd-%d-%da", os.Getpid(), n), theirs: fmt.Sprintf("bfd-%d-%db", os.Getpid(), n)}
+	netnstest.Need(t, "nft", "nftables")
+	names := netnstest.Add(t, 2)
+	w := &world{t: t, ours: names[0], theirs: names[1]}
 	dir, err := os.MkdirTemp("", "bfd") // t.TempDir is too long for the path of a socket
 	if err != nil {
 		t.Fatal(err)
@@ -68,13 +49,8 @@ func newWorld(t *testing.T) *world {
 	os.Chmod(dir, 0o777) // FRR gives up root
 	w.dir = dir
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	for _, ns := range []string{w.ours, w.theirs} {
-		w.run("ip", "netns", "add", ns)
-		t.Cleanup(func() { exec.Command("ip", "netns", "del", ns).Run() })
-	}
 	w.wire()
 	for _, ns := range []string{w.ours, w.theirs} {
-		w.run("ip", "-n", ns, "link", "set", "lo", "up")
 		w.nft(ns, "add table inet loss; add chain inet loss in { type filter hook input priority 0; }")
 	}
 	return w
@@ -92,11 +68,7 @@ func (w *world) wire() {
 
 func (w *world) run(args ...string) string {
 	w.t.Helper()
-	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
-	if err != nil {
-		w.t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
+	return netnstest.Run(w.t, args...)
 }
 
 func (w *world) nft(ns, script string) {
@@ -137,51 +109,10 @@ func (w *world) file(name, content string) string {
 	return p
 }
 
-// output is what a daemon prints, to be read while it does.
-type output struct {
-	mu sync.Mutex // guards b: the daemon's pipe writes, tests read
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
 // daemon starts a program in the far namespace that stays in the foreground.
-func (w *world) daemon(args ...string) *output {
+func (w *world) daemon(args ...string) {
 	w.t.Helper()
-	out := &output{}
-	cmd := exec.Command("ip", append([]string{"netns", "exec", w.theirs}, args...)...)
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.WaitDelay = time.Second
-	if err := cmd.Start(); err != nil {
-		w.t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { cmd.Wait(); close(ended) }()
-	w.t.Cleanup(func() {
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-		select {
-		case <-ended:
-		case <-time.After(3 * time.Second):
-			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-			<-ended
-		}
-		if w.t.Failed() {
-			s := out.String()
-			w.t.Logf("%s said:\n%s", args[0], s[max(0, len(s)-4000):])
-		}
-	})
-	return out
+	netnstest.Start(w.t, w.theirs, args...)
 }
 
 // side is one of our speakers.

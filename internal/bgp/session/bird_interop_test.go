@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"bothways/internal/bgp/fsm"
+	"bothways/internal/kernel/netnstest"
 	"bothways/internal/route"
 )
 
 // bird is BIRD on the far side.
 type bird struct {
 	*world
-	p *process
+	p *netnstest.Daemon
 }
 
 // birdConfig is what the tests change.
@@ -64,7 +65,7 @@ func (b *bird) begin(flags ...string) {
 	b.p = b.daemon(args...)
 	eventually(b.t, "bird answers", 90*time.Second, func() (bool, string) {
 		got := b.birdc("show", "status")
-		return strings.Contains(got, "Daemon is up"), got + b.p.output.String()
+		return strings.Contains(got, "Daemon is up"), got + b.p.Output()
 	})
 }
 
@@ -236,7 +237,7 @@ func TestBirdRestarts(t *testing.T) {
 	s := b.start(our4Config())
 	s.up(t)
 	s.hears(t, "end-of-rib(ipv4)")
-	b.p.stop(syscall.SIGKILL)
+	b.p.Stop(syscall.SIGKILL)
 	s.hears(t, "stale [ipv4]")
 	s.recorder.take()
 	os.Remove(b.socket())
@@ -257,7 +258,7 @@ func TestBirdShutdownMessages(t *testing.T) {
 	six.up(t)
 	four.Shutdown("moving to the new rack")
 	eventually(t, "bird logs our message", 90*time.Second, func() (bool, string) {
-		got := b.p.output.String()
+		got := b.p.Output()
 		return strings.Contains(got, "moving to the new rack"), got
 	})
 	b.birdc("disable", "v6", "\"see you at 3\"")

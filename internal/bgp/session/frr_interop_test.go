@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bothways/internal/bgp/fsm"
+	"bothways/internal/kernel/netnstest"
 	"bothways/internal/route"
 )
 
@@ -17,7 +18,7 @@ const frrBGPd = "/usr/lib/frr/bgpd"
 // frr is FRR's bgpd on the far side, without zebra: it talks BGP and leaves the kernel alone.
 type frr struct {
 	*world
-	p *process
+	p *netnstest.Daemon
 }
 
 type frrConfig struct {
@@ -78,7 +79,7 @@ func (f *frr) begin(flags ...string) {
 	f.p = f.daemon(args...)
 	eventually(f.t, "bgpd answers", 90*time.Second, func() (bool, string) {
 		got := f.vtysh("show bgp summary")
-		return strings.Contains(got, "198.51.100.1"), got + f.p.output.String()
+		return strings.Contains(got, "198.51.100.1"), got + f.p.Output()
 	})
 }
 
@@ -206,7 +207,7 @@ func TestFRRRestarts(t *testing.T) {
 	s := f.start(our4Config())
 	s.up(t)
 	s.hears(t, "end-of-rib(ipv4)")
-	f.p.stop(syscall.SIGKILL)
+	f.p.Stop(syscall.SIGKILL)
 	s.hears(t, "stale [ipv4]")
 	s.recorder.take()
 	f.begin()
@@ -223,7 +224,7 @@ func TestFRRShutdownMessages(t *testing.T) {
 	six.up(t)
 	four.Shutdown("moving to the new rack")
 	eventually(t, "FRR logs our message", 90*time.Second, func() (bool, string) {
-		got := f.p.output.String()
+		got := f.p.Output()
 		return strings.Contains(got, "moving to the new rack"), got
 	})
 	f.vtysh("conf t", "router bgp 64601", "neighbor "+our6+" shutdown message see you at 3")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bothways/internal/bgp/fsm"
+	"bothways/internal/kernel/netnstest"
 	"bothways/internal/route"
 )
 
@@ -82,7 +83,7 @@ func TestListenerRefusesStrangers(t *testing.T) {
 	// dial says whether the connection from an address is closed at once, or answered with an OPEN.
 	dial := func(from string) string {
 		var got string
-		within(w.their, func() {
+		netnstest.Within(w.their, func() {
 			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 2 * time.Second}
 			nc, err := d.DialContext(context.Background(), "tcp4", our4+":179")
 			if err != nil {

@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"bothways/internal/kernel/netnstest"
 )
 
 // openbgpd is OpenBGPD on the far side.
 type openbgpd struct {
 	*world
-	p *process
+	p *netnstest.Daemon
 }
 
 func startOpenBGPD(t *testing.T, password string) *openbgpd {

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -10,17 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"bothways/internal/bgp/fsm"
+	"bothways/internal/kernel/netnstest"
 	"bothways/internal/route"
 )
 
@@ -41,26 +36,15 @@ type world struct {
 	dir         string // of the daemon's files
 }
 
-var worlds atomic.Int32
-
 // newWorld makes a world, or skips the test where the daemon is missing: in CI that is a failure.
 func newWorld(t *testing.T, binary, pkg string) *world {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs a daemon and namespaces")
 	}
-	missing := t.Skipf
-	if os.Getenv("CI") == "true" {
-		missing = t.Fatalf
-	}
-	if os.Geteuid() != 0 {
-		missing("needs root for network namespaces")
-	}
-	if _, err := exec.LookPath(binary); err != nil {
-		missing("%s is missing: install the Debian package %s", binary, pkg)
-	}
-	n := worlds.Add(1)
-	w := &world{t: t, ours: fmt.Sprintf("bw-%d-%da", os.Getpid(), n), their: fmt.Sprintf("bw-%d-%db", os.Getpid(), n)}
+	netnstest.Need(t, binary, pkg)
+	names := netnstest.Add(t, 2)
+	w := &world{t: t, ours: names[0], their: names[1]}
 	dir, err := os.MkdirTemp("", "bw") // t.TempDir is too long for the path of a socket
 	if err != nil {
 		t.Fatal(err)
@@ -68,27 +52,18 @@ func newWorld(t *testing.T, binary, pkg string) *world {
 	os.Chmod(dir, 0o755)
 	w.dir = dir
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	for _, ns := range []string{w.ours, w.their} {
-		w.run("ip", "netns", "add", ns)
-		t.Cleanup(func() { exec.Command("ip", "netns", "del", ns).Run() })
-	}
 	w.run("ip", "-n", w.ours, "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", w.their)
 	for _, side := range []struct{ ns, a4, a6 string }{{w.ours, our4, our6}, {w.their, their4, their6}} {
 		w.run("ip", "-n", side.ns, "addr", "add", side.a4+"/30", "dev", "wire")
 		w.run("ip", "-n", side.ns, "addr", "add", side.a6+"/64", "dev", "wire", "nodad")
 		w.run("ip", "-n", side.ns, "link", "set", "wire", "up")
-		w.run("ip", "-n", side.ns, "link", "set", "lo", "up")
 	}
 	return w
 }
 
 func (w *world) run(args ...string) string {
 	w.t.Helper()
-	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
-	if err != nil {
-		w.t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
+	return netnstest.Run(w.t, args...)
 }
 
 // ask runs a command in the daemon's namespace; it may fail, for the daemon may not be ready.
@@ -109,85 +84,10 @@ func (w *world) file(name, content string) string {
 	return p
 }
 
-// process is a daemon that runs.
-type process struct {
-	cmd    *exec.Cmd
-	output *output
-	ended  chan struct{}
-}
-
-// output is what a daemon prints, to be read while it does.
-type output struct {
-	mu sync.Mutex // guards b: the daemon's pipe writes, tests read
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
 // daemon starts a program in the daemon's namespace that stays in the foreground.
-func (w *world) daemon(args ...string) *process {
+func (w *world) daemon(args ...string) *netnstest.Daemon {
 	w.t.Helper()
-	p := &process{cmd: exec.Command("ip", append([]string{"netns", "exec", w.their}, args...)...), output: &output{}, ended: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p.cmd.WaitDelay = time.Second
-	if err := p.cmd.Start(); err != nil {
-		w.t.Fatal(err)
-	}
-	go func() { p.cmd.Wait(); close(p.ended) }()
-	w.t.Cleanup(func() {
-		p.stop(syscall.SIGTERM)
-		if w.t.Failed() {
-			w.t.Logf("%s said:\n%s", args[0], tail(p.output.String(), 4000))
-		}
-	})
-	return p
-}
-
-func (p *process) stop(sig syscall.Signal) {
-	syscall.Kill(-p.cmd.Process.Pid, sig)
-	select {
-	case <-p.ended:
-	case <-time.After(3 * time.Second):
-		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-		<-p.ended
-	}
-}
-
-func tail(s string, n int) string {
-	if len(s) > n {
-		return s[len(s)-n:]
-	}
-	return s
-}
-
-// within runs f on a thread of its own that is in a namespace. The thread ends with f.
-func within(ns string, f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked
-		fd, err := unix.Open("/run/netns/"+ns, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return // the world is gone
-		}
-		defer unix.Close(fd)
-		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-			panic(err)
-		}
-		f()
-	}()
-	<-done
+	return netnstest.Start(w.t, w.their, args...)
 }
 
 // side is our end of one session.
@@ -221,14 +121,14 @@ func (w *world) startIn(ns string, cfg Config) *side {
 	rec := &recorder{}
 	s := New(cfg, rec, log)
 	s.dial = func(ctx context.Context, cfg *Config) (nc net.Conn, err error) {
-		within(ns, func() { nc, err = dialTCP(ctx, cfg) })
+		netnstest.Within(ns, func() { nc, err = dialTCP(ctx, cfg) })
 		return nc, err
 	}
 	l := NewListener(0, log)
 	l.Add(s)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { within(ns, func() { l.Run(ctx) }) })
+	wg.Go(func() { netnstest.Within(ns, func() { l.Run(ctx) }) })
 	wg.Go(func() { s.Run(ctx) })
 	out := &side{Session: s, recorder: rec, listener: l, cancel: cancel, ended: make(chan struct{})}
 	go func() { wg.Wait(); close(out.ended) }()

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bothways/internal/kernel/netnstest"
 	"bothways/internal/kstate"
 	"bothways/internal/route"
 )
@@ -80,7 +81,7 @@ func exchange(t *testing.T, from net.PacketConn, to string, server net.PacketCon
 // The test is the router between a client and a server, which does not know the inside's addresses.
 func TestTranslation(t *testing.T) {
 	h := open(t)
-	client, server := otherNetns(t), otherNetns(t)
+	client, server := netnstest.Other(t), netnstest.Other(t)
 	in := func(pid, line string) { cmd(t, "nsenter -t "+pid+" -n "+line) }
 	for dev, pid := range map[string]string{"lan0": client, "er0": server} {
 		cmd(t, "ip link add "+dev+" type veth peer name eth0 netns "+pid)

@@ -145,6 +145,26 @@ func ask(c *netlink.Conn, typ uint16, flags netlink.HeaderFlags, attrs []netlink
 	return nil
 }
 
+// Interfaces reads a named set of interfaces, which also an earlier process may have put there. Without the table, or the set,
+// it is empty.
+func (h *Handle) Interfaces(ctx context.Context, name string) ([]string, error) {
+	var out []string
+	err := h.with(ctx, func(c *netlink.Conn) error {
+		return elements(c, name, func(e *netlink.AttributeDecoder) {
+			for e.Next() {
+				if e.Type() == unix.NFTA_SET_ELEM_KEY {
+					out = append(out, strings.TrimRight(string(dataValue(e)), "\x00"))
+				}
+			}
+		})
+	})
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return nil, fmt.Errorf("read nftables set %s: %w", name, err)
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
 // Addresses reads a named set of single addresses, also one that rules fill. Without the table, or the set, it is empty.
 func (h *Handle) Addresses(ctx context.Context, name string) ([]netip.Addr, error) {
 	var out []netip.Addr

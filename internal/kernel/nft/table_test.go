@@ -182,6 +182,13 @@ func TestReplaceIsWhatNftLists(t *testing.T) {
 	if marks, err := h.Marks(ctx, "no_such_map"); err != nil || len(marks) != 0 {
 		t.Errorf("marks of no map %v, %v", marks, err)
 	}
+	interfaces, err := h.Interfaces(ctx, "links")
+	if err != nil || fmt.Sprint(interfaces) != "[er0 er0.100 lan0 wan0 x]" {
+		t.Errorf("interfaces %v, %v", interfaces, err)
+	}
+	if interfaces, err := h.Interfaces(ctx, "no_such_set"); err != nil || len(interfaces) != 0 {
+		t.Errorf("interfaces of no set %v, %v", interfaces, err)
+	}
 	// What it prints is nft's language: loaded by nft, it lists the same.
 	file := filepath.Join(t.TempDir(), "ruleset.nft")
 	if err := os.WriteFile(file, []byte("delete table inet bothways\n"+r.String()), 0o600); err != nil {

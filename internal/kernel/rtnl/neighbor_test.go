@@ -5,12 +5,13 @@ import (
 	"testing"
 	"time"
 
+	"bothways/internal/kernel/netnstest"
 	"bothways/internal/kstate"
 )
 
 func TestProbeNeighbor(t *testing.T) {
 	h := open(t)
-	pid := neighborNetns(t)
+	pid := netnstest.Other(t)
 	ip(t, "link add br0 type bridge")
 	ip(t, "link add port0 type veth peer name far0")
 	ip(t, "link add up0 type veth peer name port1")
@@ -22,7 +23,7 @@ func TestProbeNeighbor(t *testing.T) {
 	ip(t, "addr add 192.0.2.1/30 dev up0")
 	ip(t, "addr add 2001:db8::1/64 dev up0 nodad")
 	ip(t, "link set far0 netns "+pid)
-	in := func(args ...string) { run(t, "nsenter", append([]string{"-t", pid, "-n"}, args...)...) }
+	in := func(args ...string) { netnstest.Run(t, append([]string{"nsenter", "-t", pid, "-n"}, args...)...) }
 	in("ip", "addr", "add", "192.0.2.2/30", "dev", "far0")
 	in("ip", "addr", "add", "2001:db8::2/64", "dev", "far0", "nodad")
 	in("ip", "link", "set", "far0", "up")

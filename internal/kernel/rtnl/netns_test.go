@@ -2,41 +2,19 @@ package rtnl
 
 import (
 	"net/netip"
-	"os"
-	"os/exec"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"bothways/internal/kernel/netnstest"
 )
 
-// missing ends a test that this machine cannot run; in CI that is a failure.
-func missing(t testing.TB, reason string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
-}
-
-// enterNetns moves the test to a network namespace of its own. The thread stays locked and ends with the test's
-// goroutine, so that no other test inherits the namespace.
+// enterNetns moves the test to a network namespace of its own, with lo up.
 func enterNetns(t testing.TB) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		missing(t, "needs root for network namespaces")
-	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		missing(t, "needs ip of iproute2")
-	}
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		missing(t, "cannot make a network namespace: "+err.Error())
-	}
+	netnstest.Enter(t)
 	ip(t, "link set lo up")
 }
 
@@ -52,19 +30,9 @@ func open(t testing.TB) *Handle {
 	return h
 }
 
-// run runs a command in the test's namespace and returns what it prints.
-func run(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
 func ip(t testing.TB, args string) string {
 	t.Helper()
-	return run(t, "ip", strings.Fields(args)...)
+	return netnstest.Run(t, append([]string{"ip"}, strings.Fields(args)...)...)
 }
 
 // lines returns the sorted lines of a command's output without the white space around and inside them.
@@ -77,23 +45,6 @@ func lines(out string) []string {
 	}
 	slices.Sort(l)
 	return l
-}
-
-// neighborNetns makes a second namespace and returns the process id that holds it.
-func neighborNetns(t testing.TB) string {
-	t.Helper()
-	cmd := exec.Command("unshare", "--net", "sleep", "1000")
-	if err := cmd.Start(); err != nil {
-		missing(t, "needs unshare of util-linux: "+err.Error())
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	pid := strconv.Itoa(cmd.Process.Pid)
-	own, _ := os.Readlink("/proc/thread-self/ns/net")
-	eventually(t, "second namespace", func() bool {
-		other, err := os.Readlink("/proc/" + pid + "/ns/net")
-		return err == nil && other != own
-	})
-	return pid
 }
 
 func eventually(t testing.TB, what string, ok func() bool) {

@@ -1,0 +1,2 @@
+// Package netnstest gives tests network namespaces, and runs programs in them.
+package netnstest
