@@ -139,22 +139,36 @@ func (m *model) done(c kstate.Change) {
 			m.rules = append(m.rules, *c.Rule)
 		}
 	case c.Route != nil:
-		m.routes.change(c.Route.RouteKey, func(p *routePair) {
-			p.haveType, p.have = c.Route.Type, c.Route.Nexthop
-			if c.Verb == kstate.Delete {
-				p.lost()
-			}
-		})
+		m.routes.change(c.Route.RouteKey, func(p *routePair) { p.took(&c) })
 	}
 }
 
+// lot is routes to write or to delete, each with its place in the book.
+type lot struct {
+	changes []kstate.Change
+	places  []uint32
+	routes  []kstate.Route
+}
+
+// newLot has room for all that is queued, up to maxBatch.
+func (m *model) newLot() *lot {
+	n := min(m.routes.queued(), maxBatch)
+	return &lot{make([]kstate.Change, 0, n), make([]uint32, 0, n), make([]kstate.Route, 0, n)}
+}
+
+// add adds a change, for which there must be room.
+func (l *lot) add(v kstate.Verb, r kstate.Route, place uint32) {
+	l.routes, l.places = append(l.routes, r), append(l.places, place)
+	l.changes = append(l.changes, kstate.Change{Verb: v, Route: &l.routes[len(l.routes)-1]})
+}
+
 // dirtyPuts collects routes to write whose nexthop the kernel holds. None: there are no more.
-func (m *model) dirtyPuts(limit int) []kstate.Change {
-	var out []kstate.Change
-	m.routes.take(limit, func(key kstate.RouteKey, p routePair) bool {
+func (m *model) dirtyPuts() *lot {
+	out := m.newLot()
+	m.routes.take(maxBatch, func(key kstate.RouteKey, p routePair) bool {
 		return p.wantType != 0 && !m.skip[key] && (p.wantType != kstate.Unicast || m.holds(p.want))
-	}, func(key kstate.RouteKey, p routePair) {
-		out = append(out, kstate.PutRoute(kstate.Route{RouteKey: key, Type: p.wantType, Nexthop: p.want}))
+	}, func(key kstate.RouteKey, p routePair, place uint32) {
+		out.add(kstate.Put, kstate.Route{RouteKey: key, Type: p.wantType, Nexthop: p.want}, place)
 	})
 	return out
 }
@@ -164,12 +178,12 @@ func (m *model) holds(id kstate.NexthopID) bool {
 	return ok
 }
 
-func (m *model) dirtyDeletes(limit int) []kstate.Change {
-	var out []kstate.Change
-	m.routes.take(limit, func(key kstate.RouteKey, p routePair) bool {
+func (m *model) dirtyDeletes() *lot {
+	out := m.newLot()
+	m.routes.take(maxBatch, func(key kstate.RouteKey, p routePair) bool {
 		return p.wantType == 0 && !m.skip[key]
-	}, func(key kstate.RouteKey, p routePair) {
-		out = append(out, kstate.DeleteRoute(kstate.Route{RouteKey: key, Type: p.haveType, Nexthop: p.have}))
+	}, func(key kstate.RouteKey, p routePair, place uint32) {
+		out.add(kstate.Delete, kstate.Route{RouteKey: key, Type: p.haveType, Nexthop: p.have}, place)
 	})
 	return out
 }

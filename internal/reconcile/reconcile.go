@@ -270,11 +270,11 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 	steps := plan.Diff(r.objects(), r.wanted)
 	ok = r.apply(ctx, steps.Before) && ok
 	for {
-		routes := r.dirtyPuts(maxBatch)
-		if len(routes) == 0 {
+		routes := r.dirtyPuts()
+		if len(routes.changes) == 0 {
 			break
 		}
-		ok = r.apply(ctx, routes) && ok
+		ok = r.applyLot(ctx, routes) && ok
 		if r.waiting() {
 			return false, ok
 		}
@@ -285,11 +285,11 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 		return true, r.apply(ctx, r.deadSingles()) && ok
 	}
 	for {
-		routes := r.dirtyDeletes(maxBatch)
-		if len(routes) == 0 {
+		routes := r.dirtyDeletes()
+		if len(routes.changes) == 0 {
 			break
 		}
-		ok = r.apply(ctx, routes) && ok
+		ok = r.applyLot(ctx, routes) && ok
 		if r.waiting() {
 			return false, ok
 		}
@@ -306,7 +306,11 @@ func (r *Reconciler) apply(ctx context.Context, changes []kstate.Change) bool {
 	if len(changes) == 0 {
 		return true
 	}
-	failures := r.kernel.Apply(ctx, changes)
+	return r.applyLot(ctx, &lot{changes: changes})
+}
+
+func (r *Reconciler) applyLot(ctx context.Context, l *lot) bool {
+	failures := r.kernel.Apply(ctx, l.changes)
 	failed := make(map[string]bool, len(failures))
 	for i, f := range failures {
 		failed[f.Change.String()] = true
@@ -319,9 +323,14 @@ func (r *Reconciler) apply(ctx context.Context, changes []kstate.Change) bool {
 			r.refuse(fmt.Sprintf("%s: %s", f.Change, f.Err))
 		}
 	}
-	for _, c := range changes {
-		if len(failed) == 0 || !failed[c.String()] {
-			r.done(c)
+	for i := range l.changes {
+		c := &l.changes[i]
+		switch {
+		case len(failed) > 0 && failed[c.String()]:
+		case l.places != nil:
+			r.routes.wrote(c, l.places[i])
+		default:
+			r.done(*c)
 		}
 	}
 	return len(failures) == 0

@@ -17,6 +17,14 @@ type routePair struct {
 
 func (p routePair) agrees() bool { return p.wantType == p.haveType && p.want == p.have }
 
+// took notes that the kernel took a change.
+func (p *routePair) took(c *kstate.Change) {
+	p.haveType, p.have = c.Route.Type, c.Route.Nexthop
+	if c.Verb == kstate.Delete {
+		p.lost()
+	}
+}
+
 // lost notes that the kernel no longer has the route.
 func (p *routePair) lost() { p.haveType, p.have = 0, 0 }
 
@@ -152,6 +160,9 @@ func (r *routes) key(n uint16, p netip.Prefix) kstate.RouteKey {
 
 func (r *routes) len() int { return len(r.four.places) + len(r.six.places) }
 
+// queued is how many routes a pass still has to look at.
+func (r *routes) queued() int { return len(r.four.queue) + len(r.six.queue) }
+
 // change lets f change a route, which is zero where it is not known.
 func (r *routes) change(k kstate.RouteKey, f func(*routePair)) {
 	if k.Prefix.Addr().Is4() {
@@ -182,6 +193,15 @@ func changeAt[K routeID](r *routes, b *book[K], place uint32, f func(*routePair)
 	b.tidy(place)
 }
 
+// wrote notes a change that the kernel took, of a route that take gave with its place.
+func (r *routes) wrote(c *kstate.Change, place uint32) {
+	if c.Route.Prefix.Addr().Is4() {
+		changeAt(r, &r.four, place, func(p *routePair) { p.took(c) })
+	} else {
+		changeAt(r, &r.six, place, func(p *routePair) { p.took(c) })
+	}
+}
+
 func one(is bool) int {
 	if is {
 		return 1
@@ -210,8 +230,9 @@ func (r *routes) each(do func(kstate.RouteKey, routePair)) {
 }
 
 // take gives up to limit routes of the queue that disagree and are ready, and takes them out of it: what is not done
-// then must be put back by again. When it gives none the pass has seen all, and the next begins anew.
-func (r *routes) take(limit int, ready func(kstate.RouteKey, routePair) bool, give func(kstate.RouteKey, routePair)) {
+// then must be put back by again. When it gives none the pass has seen all, and the next begins anew. With each it gives its
+// place, for wrote.
+func (r *routes) take(limit int, ready func(kstate.RouteKey, routePair) bool, give func(kstate.RouteKey, routePair, uint32)) {
 	n := take(&r.four, limit, r.unpack4, ready, give)
 	n += take(&r.six, limit-n, r.unpack6, ready, give)
 	if n == 0 {
@@ -219,7 +240,7 @@ func (r *routes) take(limit int, ready func(kstate.RouteKey, routePair) bool, gi
 	}
 }
 
-func take[K routeID](b *book[K], limit int, unpack func(K) kstate.RouteKey, ready func(kstate.RouteKey, routePair) bool, give func(kstate.RouteKey, routePair)) int {
+func take[K routeID](b *book[K], limit int, unpack func(K) kstate.RouteKey, ready func(kstate.RouteKey, routePair) bool, give func(kstate.RouteKey, routePair, uint32)) int {
 	n := 0
 	for n < limit && len(b.queue) > 0 {
 		place := b.queue[0]
@@ -236,7 +257,7 @@ func take[K routeID](b *book[K], limit int, unpack func(K) kstate.RouteKey, read
 			continue
 		}
 		p.queued = false
-		give(key, p.routePair)
+		give(key, p.routePair, place)
 		n++
 	}
 	return n

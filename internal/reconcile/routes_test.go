@@ -55,7 +55,11 @@ func TestRoutesAreWhatAMapWouldBe(t *testing.T) {
 			given, skip := map[kstate.RouteKey]bool{}, map[kstate.RouteKey]bool{}
 			for more := true; more; {
 				var lot []kstate.RouteKey
-				r.take(3, func(k kstate.RouteKey, p routePair) bool { return p.want != 2 && !skip[k] }, func(k kstate.RouteKey, _ routePair) { lot = append(lot, k) })
+				places := map[kstate.RouteKey]uint32{}
+				r.take(3, func(k kstate.RouteKey, p routePair) bool { return p.want != 2 && !skip[k] }, func(k kstate.RouteKey, _ routePair, place uint32) {
+					lot = append(lot, k)
+					places[k] = place
+				})
 				more = len(lot) > 0
 				for _, k := range lot {
 					if given[k] {
@@ -68,7 +72,11 @@ func TestRoutesAreWhatAMapWouldBe(t *testing.T) {
 						r.again(k)
 						continue
 					}
-					r.change(k, func(p *routePair) { p.haveType, p.have = p.wantType, p.want })
+					c := kstate.Change{Verb: kstate.Delete, Route: &kstate.Route{RouteKey: k}}
+					if wanted {
+						c = kstate.PutRoute(kstate.Route{RouteKey: k, Type: w.kind, Nexthop: w.id})
+					}
+					r.wrote(&c, places[k])
 					if delete(have, k); wanted {
 						have[k] = w
 					}
