@@ -74,8 +74,8 @@ func (e *Engine) takeWhole(f route.Family) {
 // it, and half of the time until it forwards by them. Without, it is a small part of the table, which is written best in another
 // order than that in which it is decided.
 const (
-	lotSize = 1 << 11
-	lotsMax = 8
+	lotSize = 1 << 9
+	lotsMax = 32
 )
 
 // takeDue takes what takeWhole said, and decides.

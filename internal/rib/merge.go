@@ -179,9 +179,11 @@ type builder struct {
 func (b *builder) add(rank uint64, slot uint32) {
 	n := len(b.leaves)
 	if n == 0 || b.leaves[n-1].n == mergedFill {
-		b.leaves = append(b.leaves, new(leaf))
-		b.tops = append(b.tops, rank)
-		n++
+		// Its memory is written before it is read: the other way round costs the kernel a second fault.
+		l := &leaf{n: 1}
+		l.rank[0], l.slot[0] = rank, slot
+		b.leaves, b.tops = append(b.leaves, l), append(b.tops, rank)
+		return
 	}
 	l := b.leaves[n-1]
 	l.rank[l.n], l.slot[l.n] = rank, slot
