@@ -101,7 +101,8 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 	if l == nil || !s.up {
 		return
 	}
-	if t.due.Has(l.number) { // more than its table in one turn: what is withheld is judged beside what the table has
+	// What is withheld is judged beside what the table has.
+	if t.due.Has(l.number) || s.complete && l.LastGood.For > 0 && t.table.Waits(l.number) {
 		e.take(l, ev.Key)
 	}
 	imp, beyond := l.imports[at(t.f)], 0

@@ -19,6 +19,7 @@ type sentState struct {
 	shapers []kstate.Shaper
 	states  [2]fib.State
 	any     bool
+	more    bool // it waits for the rest
 }
 
 // settle turns what happened into what is wanted, and hands it on. Groups go first: where a link died they are the
@@ -29,19 +30,28 @@ func (e *Engine) settle() {
 	if e.sent.any && mode != e.sent.mode {
 		e.note("restart", "kernel", "now "+modeText(mode))
 	}
+	first := mode
+	if e.sent.any && mode == plan.Full && e.sent.mode != plan.Full {
+		// What is wanted is all that stays, so it is decided now, and nothing goes before that.
+		first = plan.Adopt
+		for _, t := range e.tables {
+			e.takeStaged(t)
+		}
+	}
 	if e.sent.any && e.statesChanged() {
 		e.noteMoves()
 		// With a rebuild pending the groups have new names: without their routes they would take the old routes along.
 		if !e.replace {
-			e.submit(mode, false)
+			e.submit(first, false)
 		}
 	}
 	for _, t := range e.tables {
 		for _, l := range t.down.Links() {
-			t.purge(l)
+			t.table.RemoveLink(l)
 		}
 		emit := t.wants
 		e.takeDue(t, emit)
+		t.down = route.LinkSet{} // only now: lots name groups that are still there for routes of before
 		t.fib.Small(e.state(t), emit)
 		e.noteLostRoutes(t)
 	}
@@ -96,7 +106,7 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 		}
 		e.sent.states[i] = e.state(t)
 	}
-	if e.sent.any && b.Ruleset == nil && !b.Replace && len(b.Routes) == 0 && len(b.Lost) == 0 && mode == e.sent.mode &&
+	if e.sent.any && !e.sent.more && b.Ruleset == nil && !b.Replace && len(b.Routes) == 0 && len(b.Lost) == 0 && mode == e.sent.mode &&
 		slices.Equal(b.Sysctls, e.sent.sysctls) && equalShapers(b.Shapers, e.sent.shapers) && equalObjects(b.Objects, e.sent.objects) {
 		return
 	}
@@ -113,6 +123,7 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 		e.tableSequence = e.sequence
 	}
 	e.sent.objects, e.sent.mode, e.sent.ruleset, e.sent.sysctls, e.sent.shapers, e.sent.any = b.Objects, mode, text, b.Sysctls, b.Shapers, true
+	e.sent.more = false
 	e.outagesAnswered(withRoutes)
 	for k, sequence := range e.moves {
 		if sequence == 0 {

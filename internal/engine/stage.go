@@ -20,7 +20,7 @@ const (
 // table is used by what it has said so far.
 func (e *Engine) staged(l *link, k SessionKey) {
 	s := &l.session[at(k.Family)]
-	if e.tables[at(k.Family)].table.Counts(l.number).Staged == 0 {
+	if !e.tables[at(k.Family)].table.Waits(l.number) {
 		return
 	}
 	if s.stagedSince.IsZero() {
@@ -35,7 +35,7 @@ func (e *Engine) staged(l *link, k SessionKey) {
 
 // stages reports whether what a session says now waits for more.
 func (e *Engine) stages(l *link, f route.Family) bool {
-	return !l.session[at(f)].complete || e.tables[at(f)].table.Counts(l.number).Staged > 0
+	return !l.session[at(f)].complete || e.tables[at(f)].table.Waits(l.number)
 }
 
 // take takes what a session staged into its table.
@@ -58,13 +58,18 @@ func (e *Engine) hearTaken(l *link, f route.Family) {
 func (e *Engine) takeWhole(f route.Family) {
 	t := e.tables[at(f)]
 	for _, l := range e.links {
-		if s := &l.session[at(f)]; s.up && !s.complete && t.table.Counts(l.number).Staged > 0 {
+		if s := &l.session[at(f)]; s.up && !s.complete && t.table.Waits(l.number) {
 			return
 		}
 	}
+	e.takeStaged(t)
+}
+
+// takeStaged has all that sessions staged taken at the end of the turn.
+func (e *Engine) takeStaged(t *family) {
 	for _, l := range e.links {
-		if t.table.Counts(l.number).Staged > 0 {
-			e.unstaged(&l.session[at(f)], SessionKey{l.FullName(), f})
+		if t.table.Waits(l.number) {
+			e.unstaged(&l.session[at(t.f)], SessionKey{l.FullName(), t.f})
 			t.due.Add(l.number)
 		}
 	}
@@ -102,16 +107,17 @@ func (e *Engine) takeDue(t *family, emit func(kstate.RouteChange)) {
 }
 
 // submitLot hands on what is decided so far of one family, in the mode of before: what the next mode deletes may be decided
-// yet.
+// yet. Nothing is deleted for it either: what covers a route that goes may still be among what comes, as the default always is, and
+// routes that are not handed on yet may point at a group that no longer is among the objects.
 func (e *Engine) submitLot(t *family) {
 	if e.withdrawn || e.replace || !e.sent.any {
 		return
 	}
 	b := e.batch(e.sent.mode)
-	b.Routes, t.changes = slices.Clip(t.changes), nil
+	b.Routes, t.changes, b.More = slices.Clip(t.changes), nil, true
 	e.sequence++
 	b.Sequence = e.sequence
-	e.sent.objects = b.Objects
+	e.sent.objects, e.sent.more = b.Objects, true
 	e.deps.Kernel.Submit(b)
 	e.changed = true
 }

@@ -12,6 +12,7 @@ import (
 // model is what is wanted beside what the kernel is known to hold. It belongs to the loop's goroutine.
 type model struct {
 	mode     plan.Mode
+	more     bool // as in the last batch
 	wanted   plan.Objects
 	nexthops map[kstate.NexthopID]kstate.Nexthop
 	puts     map[kstate.NexthopID]uint64 // when each was written, counted by written
@@ -65,7 +66,7 @@ func (m *model) objects() plan.Objects {
 // accept takes a batch into what is wanted.
 func (m *model) accept(b *plan.Batch) {
 	m.mode, m.wanted, m.sysctls, m.dead = b.Mode, b.Objects, b.Sysctls, b.Dead
-	m.accepted = b.Sequence
+	m.accepted, m.more = b.Sequence, b.More
 	m.shapers = b.Shapers
 	if b.Ruleset != nil {
 		m.ruleset = b.Ruleset

@@ -284,6 +284,9 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 	if r.mode != plan.Full {
 		return true, r.apply(ctx, r.deadSingles()) && ok
 	}
+	if r.more {
+		return true, r.apply(ctx, ruleChanges(plan.Diff(r.objects(), r.wanted).After)) && ok
+	}
 	for {
 		routes := r.dirtyDeletes()
 		if len(routes.changes) == 0 {
@@ -297,6 +300,15 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 	ok = r.apply(ctx, plan.Diff(r.objects(), r.wanted).After) && ok
 	// Behind everything: it changes no way that a packet goes now.
 	return true, r.apply(ctx, plan.Again(r.wanted, r.puts)) && ok
+}
+
+func ruleChanges(all []kstate.Change) (rules []kstate.Change) {
+	for _, c := range all {
+		if c.Rule != nil {
+			rules = append(rules, c)
+		}
+	}
+	return rules
 }
 
 // maxBatch bounds what is collected at once; the kernel interface cuts it into messages.

@@ -62,6 +62,9 @@ func (t *Table) Stage(l route.Link, imp *policy.Import, u route.Update, limit in
 	return 0
 }
 
+// Waits reports whether something was staged of a link, be it nothing but withdrawals.
+func (t *Table) Waits(l route.Link) bool { return t.stages[l] != nil && t.stages[l].said.n > 0 }
+
 func (s *stage) add(f route.Family, p netip.Prefix, x said) {
 	k := keyOf(p)
 	x.rank, s.sorted = rankOf(f, k), false

@@ -1,0 +1,164 @@
+package engine
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bothways/internal/fib"
+	"bothways/internal/kstate"
+	"bothways/internal/plan"
+	"bothways/internal/route"
+)
+
+// together tells events that one turn takes.
+func (f *fakes) together(events ...Event) {
+	gate, done := make(chan struct{}), make(chan struct{})
+	f.engine.Tell(f.ctx, Ask{func(*View) { <-gate }, done})
+	synctest.Wait()
+	for _, e := range events {
+		f.engine.Tell(f.ctx, e)
+	}
+	close(gate)
+	synctest.Wait()
+}
+
+// many are prefixes for some lots.
+func many() (out []string) {
+	for i := range 4 * lotSize {
+		out = append(out, netip.PrefixFrom(netip.AddrFrom4([4]byte{20, byte(i >> 8), byte(i), 0}), 24).String())
+	}
+	return out
+}
+
+// TestWithdrawnBeforeTheEnd: a neighbor takes back what was taken into the table already, and says no more than that.
+func TestWithdrawnBeforeTheEnd(t *testing.T) {
+	for name, end := range map[string]func(f *fakes){
+		"with End-of-RIB": func(f *fakes) { f.tell(SessionEndOfRIB{keyPrimary}) },
+		"after a while":   func(f *fakes) { f.sleep(stageTime + time.Millisecond) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := start(t, site, Adopted{})
+				defer f.end()
+				f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", "4.0.0.0/8"))
+				f.sleep(stagePause + time.Millisecond)
+				if got := f.using("4.1.1.1/32"); got != "er/primary" {
+					t.Fatalf("goes by %s", got)
+				}
+				f.tell(withdraw(keyPrimary, "4.0.0.0/8"))
+				end(f)
+				if got := f.using("4.1.1.1/32"); got != "isp/main" {
+					t.Errorf("withdrawn, and goes by %s", got)
+				}
+			})
+		})
+	}
+}
+
+// TestLotsKeepAFailover: while the routes of a session that ended are taken out lot by lot, no group goes back to its link.
+func TestLotsKeepAFailover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{})
+		defer f.end()
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", many()...), SessionEndOfRIB{keyPrimary},
+			SessionUp{Key: keySecondary, Ends: true}, announce(keySecondary, "192.0.2.6", many()...), SessionEndOfRIB{keySecondary})
+		both := f.routes[kstate.RouteKey{Table: kstate.Table, Prefix: netip.MustParsePrefix("20.0.0.0/24"), Metric: kstate.MetricRanking}].Nexthop
+		before := len(f.batches)
+		f.tell(SessionDown{Key: keyPrimary, Reason: "test"})
+		batches := f.batches[before:]
+		if len(batches) < 4 {
+			t.Fatalf("%d batches", len(batches))
+		}
+		dead := kstate.Member{ID: fib.NexthopOf(f.engine.linkNamed("er/primary").number, route.IPv4), Weight: 1}
+		for i, b := range batches {
+			for _, n := range b.Objects.Nexthops {
+				if n.ID == both && slices.Contains(n.Members, dead) {
+					t.Errorf("batch %d of %d wants %s", i, len(batches), n)
+				}
+			}
+			if quick, last := i == 0, i == len(batches)-1; b.More != (!quick && !last) {
+				t.Errorf("batch %d of %d: more %v", i, len(batches), b.More)
+			}
+		}
+	})
+}
+
+// TestLotsEnd: also where a lot was all, something comes that waits for no more.
+func TestLotsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{})
+		defer f.end()
+		// The links' tables have the same changes; without them the last lot would be all.
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", many()...), SessionEndOfRIB{keyPrimary})
+		if f.last().More || f.engine.sent.more {
+			t.Error("the reconciler waits for more")
+		}
+		f.engine.sent.more = true
+		n := len(f.batches)
+		f.tell(Happened{})
+		if len(f.batches) != n+1 || f.last().More {
+			t.Errorf("nothing ends the wait: %d batches", len(f.batches)-n)
+		}
+	})
+}
+
+// fullWith reports whether routes are known by the time that everything else is deleted.
+func (f *fakes) fullWith(prefix string) bool {
+	key := kstate.RouteKey{Table: kstate.Table, Prefix: netip.MustParsePrefix(prefix), Metric: kstate.MetricRanking}
+	for _, b := range f.batches {
+		for _, c := range b.Routes {
+			if c.Route.RouteKey == key && !c.Delete {
+				return true
+			}
+		}
+		if b.Mode == plan.Full {
+			return false
+		}
+	}
+	return false
+}
+
+// TestRestartIsFullWithEverything: what the last neighbor said is wanted before what it does not want is deleted.
+func TestRestartIsFullWithEverything(t *testing.T) {
+	t.Run("a link dies with the last End-of-RIB", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := start(t, site, Adopted{Routes: 5})
+			defer f.end()
+			f.tell(SessionUp{Key: keyPrimary, Ends: true}, SessionUp{Key: keySecondary, Ends: true}, SessionEndOfRIB{keySecondary})
+			f.together(announce(keyPrimary, "192.0.2.2", "4.0.0.0/8"), SessionEndOfRIB{keyPrimary}, CarrierChanged{Index: 3})
+			if f.last().Mode != plan.Full || !f.fullWith("4.0.0.0/8") {
+				t.Errorf("mode %s, before 4.0.0.0/8 was wanted", f.last().Mode)
+			}
+		})
+	})
+	t.Run("another is in the middle of its table", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := start(t, site, Adopted{Routes: 5})
+			defer f.end()
+			f.tell(NeighborSeen{Index: 3, Address: netip.MustParseAddr("192.0.2.6"), State: kstate.NeighborFailed})
+			f.tell(SessionUp{Key: keyPrimary, Ends: true}, SessionUp{Key: keySecondary, Ends: true}, announce(keySecondary, "192.0.2.6", "5.0.0.0/8"))
+			f.tell(announce(keyPrimary, "192.0.2.2", "4.0.0.0/8"), SessionEndOfRIB{keyPrimary})
+			if f.last().Mode != plan.Full || !f.fullWith("4.0.0.0/8") {
+				t.Errorf("mode %s, before 4.0.0.0/8 was wanted", f.last().Mode)
+			}
+		})
+	})
+}
+
+// TestSuddenShrinkWhileOthersSpeak: a table that waits for another's is held as well.
+func TestSuddenShrinkWhileOthersSpeak(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, holding("5m"), Adopted{})
+		defer f.end()
+		f.tell(SessionUp{Key: keySecondary, Ends: true}, announce(keySecondary, "192.0.2.6", "4.0.0.0/8"))
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", ten()...), SessionEndOfRIB{keyPrimary})
+		f.tell(withdraw(keyPrimary, ten()[:8]...))
+		f.sleep(stageTime + time.Millisecond)
+		if f.using("20.0.0.1/32") != "er/primary" || f.held("er/primary") != 8 {
+			t.Errorf("goes by %s, %d held", f.using("20.0.0.1/32"), f.held("er/primary"))
+		}
+	})
+}
