@@ -59,6 +59,7 @@ type Engine struct {
 
 	now      time.Time
 	taken    int // prefixes in this turn
+	lot      int // lotSize; smaller in tests, where tables are small
 	sequence uint64
 	// tableSequence is of the last batch with a ruleset, appliedSequence of the last one that is in the kernel.
 	tableSequence, appliedSequence uint64
@@ -127,7 +128,7 @@ const (
 
 // New returns an engine for a configuration. Nothing happens before Run.
 func New(c *config.Config, found Adopted, now Interfaces, deps Deps) *Engine {
-	e := &Engine{deps: deps, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}, surveys: map[moveKey]*survey{}, captured: captured{}, pinRoutes: map[netip.Addr]int{}, told: map[nat.Crossing]time.Time{}, carriers: map[int]carrierSeen{}}
+	e := &Engine{deps: deps, lot: lotSize, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}, surveys: map[moveKey]*survey{}, captured: captured{}, pinRoutes: map[netip.Addr]int{}, told: map[nat.Crossing]time.Time{}, carriers: map[int]carrierSeen{}}
 	if found.Handover != nil {
 		found.Numbers = found.Handover.Numbers
 	}

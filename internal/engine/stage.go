@@ -93,7 +93,7 @@ func (e *Engine) takeDue(t *family, emit func(kstate.RouteChange)) {
 	lots := 0
 	t.table.TakeAll(t.due.Links(), func(c rib.Change) {
 		t.fib.Change(c, emit)
-		if len(t.changes) >= lotSize && lots < lotsMax {
+		if len(t.changes) >= e.lot && lots < lotsMax {
 			lots++
 			e.submitLot(t)
 		}

@@ -179,10 +179,16 @@ func (m *model) holds(id kstate.NexthopID) bool {
 	return ok
 }
 
+// dirtyDeletes collects routes that are wanted no longer, or with a nexthop that shall not exist now, as none of its links can be
+// used: what the kernel still has for those is a way that nobody decided on.
 func (m *model) dirtyDeletes() *lot {
 	out := m.newLot()
+	nexthops := map[kstate.NexthopID]bool{}
+	for _, n := range m.wanted.Nexthops {
+		nexthops[n.ID] = true
+	}
 	m.routes.take(maxBatch, func(key kstate.RouteKey, p routePair) bool {
-		return p.wantType == 0 && !m.skip[key]
+		return p.haveType != 0 && (p.wantType == 0 || p.wantType == kstate.Unicast && !nexthops[p.want]) && !m.skip[key]
 	}, func(key kstate.RouteKey, p routePair, place uint32) {
 		out.add(kstate.Delete, kstate.Route{RouteKey: key, Type: p.haveType, Nexthop: p.have}, place)
 	})

@@ -50,3 +50,33 @@ func TestNothingGoesBeforeTheRest(t *testing.T) {
 		}
 	})
 }
+
+// TestNoWayGoesWithItsRoute: a route whose new nexthop cannot exist now does not stay with the old one.
+func TestNoWayGoesWithItsRoute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, false)
+		defer f.stop()
+		b := f.batch()
+		other := kstate.Route{RouteKey: b.Routes[0].Route.RouteKey, Type: kstate.Unicast, Nexthop: b.Routes[0].Route.Nexthop}
+		other.Metric++ // keeps the group
+		b.Routes = append(b.Routes, kstate.RouteChange{Route: other})
+		f.r.Submit(b.Batch)
+		synctest.Wait()
+		moved := b.Routes[0].Route
+		moved.Nexthop++
+		b.Sequence, b.Routes = 2, []kstate.RouteChange{{Route: moved}}
+		f.r.Submit(b.Batch)
+		synctest.Wait()
+		if got := f.kernel.String(); strings.Count(got, "4.0.0.0/8") != 1 || f.r.Status().Pending != 1 {
+			t.Errorf("%d routes wait, the kernel holds\n%s", f.r.Status().Pending, got)
+		}
+		group := b.Objects.Nexthops[2]
+		group.ID = moved.Nexthop
+		b.Sequence, b.Routes, b.Objects.Nexthops = 3, nil, append(slices.Clone(b.Objects.Nexthops), group)
+		f.r.Submit(b.Batch)
+		synctest.Wait()
+		if got := f.kernel.String(); !strings.Contains(got, moved.String()) || f.r.Status().Pending != 0 {
+			t.Errorf("the nexthop is there, and the kernel holds\n%s", got)
+		}
+	})
+}
