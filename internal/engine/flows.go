@@ -53,6 +53,9 @@ func (e *Engine) noteMoves() {
 func (e *Engine) noteLostRoutes(t *family) {
 	var lost, gained route.LinkSet
 	for _, c := range t.later {
+		if c.Route.Metric != kstate.MetricRanking {
+			continue // where it goes without the link
+		}
 		l := route.Link(c.Route.Table - kstate.Table)
 		if c.Delete {
 			lost.Add(l)

@@ -62,6 +62,7 @@ func TestKernelAgrees(t *testing.T) {
 				}
 				for i, f := range fibs {
 					f.Small(s, kernels[i].apply)
+					linkTablesAgree(t, f, kernels[i], s)
 					groups := f.Groups(s)
 					for range 3 {
 						dst := drawPrefix(t).Addr()
@@ -93,6 +94,52 @@ func TestKernelAgrees(t *testing.T) {
 			}
 		}
 	})
+}
+
+// linkTablesAgree holds that what follows a link's mark goes by the link where the link reaches, and that when the link is lost the
+// kernel goes on, by itself, by one that reaches and lives, and by none that a rule keeps it from.
+func linkTablesAgree(t *rapid.T, f *FIB, k kernel, s State) {
+	groups := f.Groups(s)
+	for l := route.Link(1); s.Present.Has(l); l++ {
+		dst := drawPrefix(t).Addr()
+		host := netip.PrefixFrom(dst, 32)
+		_, rank, _ := f.table.Lookup(host)
+		got, found := k.lookup(kstate.Table+uint32(l), dst, groups)
+		if reached := f.table.Rankings().Links(rank).Has(l); reached != found || found && !slices.Equal(got, []route.Link{l}) {
+			t.Fatalf("%s with the mark of %d goes by %v, reached %v", dst, l, got, reached)
+		}
+		if !found || s.Dead.Has(l) {
+			continue
+		}
+		// The kernel takes the link's nexthop out of all groups, and what is left empty with its routes.
+		var left []kstate.Nexthop
+		for _, g := range groups {
+			g.Members = slices.DeleteFunc(slices.Clone(g.Members), func(m kstate.Member) bool { return m.ID == NexthopOf(l, route.IPv4) })
+			if len(g.Members) > 0 {
+				left = append(left, g)
+			}
+		}
+		got, found = k.lookup(kstate.Table+uint32(l), dst, left)
+		rule := f.rule(&f.views[0], host)
+		switch without := s.Dead.Union(route.NewLinkSet(l)); {
+		case !found: // our own table has it
+		case rule < 0:
+			// By the ranking of what covers the destination in the link's table, which may be another than its own; a second
+			// link that is lost may leave nothing of that.
+			allowed := f.table.Rankings().Links(rank).Minus(without)
+			for _, x := range got {
+				if s.Dead.Empty() && !allowed.Empty() && !allowed.Has(x) {
+					t.Fatalf("%s with the mark of %d, which is lost, goes by %v, and only %v can", dst, l, got, allowed.Links())
+				}
+			}
+		case f.params.Steer[rule].Drop && f.table.Rankings().Links(f.steered(rule, rank)).Has(l):
+			for _, x := range got {
+				if !f.table.Rankings().Links(f.steered(rule, rank)).Has(x) {
+					t.Fatalf("%s with the mark of %d, which is lost, goes by %v, which %v does not allow", dst, l, got, f.params.Steer[rule])
+				}
+			}
+		}
+	}
 }
 
 func drawPrefix(t *rapid.T) netip.Prefix {

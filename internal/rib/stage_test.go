@@ -21,7 +21,7 @@ func TestStagedIsAsApplied(t *testing.T) {
 			applied, staged, whole := NewTable(f), NewTable(f), NewTable(f)
 			attrs := make([]*route.Attrs, 5)
 			for i := range attrs {
-				attrs[i] = &route.Attrs{Path: route.SequencePath([]uint32{1, 2, 3, 4, 5}[:i+1]...)}
+				attrs[i] = &route.Attrs{Path: route.SequencePath([]uint32{1, 2, 3, 4, 5}[:i+1]...), Serial: uint32(i * heldMost / 2)} // some meet
 			}
 			for l := range route.Link(3) {
 				for _, x := range []*Table{applied, staged, whole} {
