@@ -99,7 +99,7 @@ func (e *Engine) holdLastGood(l *link, k SessionKey) {
 		e.note("hold", k.String(), "all that was held is announced again")
 	}
 	if s.sparing && t.table.Counts(l.number).Stale == 0 {
-		s.sparing = false
+		s.sparing, s.stale, s.refreshing = false, false, false
 		delete(e.due, dueKey{"stale", k})
 		e.note("hold", k.String(), "all that was held is announced again")
 	}

@@ -111,6 +111,39 @@ func TestRefreshThatSaysLess(t *testing.T) {
 	})
 }
 
+// TestRefreshThatSaysLessIsKept: the time that a refresh may take ends no hold, and what ends it ends the refresh.
+func TestRefreshThatSaysLessIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, holding("{for: 5m, share: 50, then: keep}")+"steer: [{name: all, from: [10.20.9.0/24], to: [learned/er], use: [isp]}]\n", Adopted{})
+		defer f.end()
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", ten()...), SessionEndOfRIB{keyPrimary})
+		f.sleep(2 * learnedPause)
+		f.tell(SessionRefresh{keyPrimary, true}, announce(keyPrimary, "192.0.2.2", ten()[:3]...), SessionRefresh{keyPrimary, false})
+		f.sleep(refreshTime + time.Second)
+		if f.using("20.9.0.1/32") != "er/primary" || f.held("er/primary") != 7 {
+			t.Errorf("goes by %s, %d held", f.using("20.9.0.1/32"), f.held("er/primary"))
+		}
+		f.tell(announce(keyPrimary, "192.0.2.2", append(ten()[3:], "30.0.0.0/8")...))
+		f.sleep(2 * learnedPause)
+		if f.held("er/primary") != 0 || !strings.Contains(f.saved, "30.0.0.0/8") {
+			t.Errorf("%d held, learned %s", f.held("er/primary"), f.saved)
+		}
+	})
+}
+
+// TestLostForwardingIsNotHeld: a neighbor that restarts and lost what it forwards by (RFC 4724) has nothing that could be held.
+func TestLostForwardingIsNotHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, holding("5m"), Adopted{})
+		defer f.end()
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", ten()...), SessionEndOfRIB{keyPrimary})
+		f.tell(SessionDown{Key: keyPrimary, Reason: "lost", Stale: true, StaleUntil: time.Now().Add(time.Minute)}, SessionUp{Key: keyPrimary, Ends: true})
+		if f.using("20.9.0.1/32") != "isp/main" || f.held("er/primary") != 0 {
+			t.Errorf("goes by %s, %d held", f.using("20.9.0.1/32"), f.held("er/primary"))
+		}
+	})
+}
+
 // TestReloadEndsAHold takes the key away while routes are held: what the neighbor announces again stays.
 func TestReloadEndsAHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -37,7 +37,8 @@ func (e *Engine) sessionUp(ev SessionUp) {
 	}
 	if !ev.Preserved {
 		// The neighbor lost its forwarding state: what it said before no longer holds (RFC 4724, section 4.2).
-		e.dropStale(l, t.f, "neighbor did not keep forwarding")
+		// It is not asked whether that is sudden: packets would end there.
+		e.sweepStale(l, t.f, "neighbor did not keep forwarding")
 		return
 	}
 	e.at(dueKey{"stale", ev.Key}, refreshTime)
@@ -198,7 +199,6 @@ func (e *Engine) refresh(ev SessionRefresh) {
 	}
 	if s.refreshing {
 		e.dropStale(l, ev.Key.Family, "not announced again")
-		e.hearLearned(l)
 	}
 }
 
@@ -209,12 +209,19 @@ func (e *Engine) dropStale(l *link, f route.Family, why string) {
 	if n := t.table.Counts(l.number); s.up && !s.sparing && l.LastGood.Sudden(n.Received, n.Stale) {
 		s.sparing = true
 		delete(e.due, dueKey{"stale", key})
+		delete(e.due, dueKey{"refresh", key})
 		if !l.LastGood.Keep {
 			e.at(dueKey{"stale", key}, l.LastGood.For)
 		}
 		e.noteHeld(l, key, n.Stale, n.Received)
 		return
 	}
+	e.sweepStale(l, f, why)
+}
+
+// sweepStale takes out what is stale.
+func (e *Engine) sweepStale(l *link, f route.Family, why string) {
+	s, t, key := &l.session[at(f)], e.tables[at(f)], SessionKey{l.FullName(), f}
 	s.sparing = false
 	s.stale, s.refreshing = false, false
 	delete(e.due, dueKey{"stale", key})
@@ -222,6 +229,7 @@ func (e *Engine) dropStale(l *link, f route.Family, why string) {
 	if n := t.table.Sweep(l.number); n > 0 {
 		e.note("session", key.String(), fmt.Sprintf("%d stale routes removed: %s", n, why))
 	}
+	e.hearTaken(l, f)
 	e.changed = true
 }
 
