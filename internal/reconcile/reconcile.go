@@ -220,8 +220,12 @@ func (r *Reconciler) turn(ctx context.Context) bool {
 	r.skip = map[kstate.RouteKey]bool{}
 	ok := true
 	for done := false; !done; {
-		for _, b := range r.submitted() {
-			r.accept(&b)
+		batches := r.submitted()
+		for i := range batches {
+			r.accept(&batches[i])
+			if i+1 < len(batches) {
+				ok = r.writeQuick(ctx, &batches[i]) && ok
+			}
 		}
 		r.routes.rewind()
 		var fine bool
@@ -234,6 +238,16 @@ func (r *Reconciler) turn(ctx context.Context) bool {
 		r.note(Note{Time: time.Now(), Kind: "applied", Sequence: r.sequence})
 	}
 	return ok
+}
+
+// writeQuick writes groups and rules of a batch behind which another waits already. Where it is about nothing else, it is the quick
+// half of a failover: in the next one the routes may have other groups, so that without it they would have to be moved
+// one by one.
+func (r *Reconciler) writeQuick(ctx context.Context, b *plan.Batch) bool {
+	if len(b.Routes) > 0 || b.Ruleset != nil || b.Replace || r.mode == plan.Hold || r.rulesetDone == "" {
+		return true
+	}
+	return r.apply(ctx, plan.Diff(r.objects(), r.wanted).Before)
 }
 
 // submitted takes what was submitted.

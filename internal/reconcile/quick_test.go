@@ -1,0 +1,52 @@
+package reconcile
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"bothways/internal/kstate"
+)
+
+// TestFailoverIsOneWrite: the quick half of a failover is written also where the routes behind it are there before anything
+// was: they have another group by then, and packets wait for none of them.
+func TestFailoverIsOneWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, false)
+		defer f.stop()
+		b := f.batch()
+		b.Ruleset = &kstate.Ruleset{Chains: []kstate.NftChain{{Name: "srcnat", Hook: kstate.Postrouting, Type: kstate.NATChain}}}
+		f.r.Submit(b.Batch)
+		synctest.Wait()
+		f.kernel.Applied()
+		at := slices.IndexFunc(b.Objects.Nexthops, kstate.Nexthop.Group)
+		moved := b.Objects.Nexthops[at]
+		moved.Members = []kstate.Member{{ID: b.Objects.Nexthops[1].ID, Weight: 1}}
+		if slices.Equal(moved.Members, b.Objects.Nexthops[at].Members) {
+			moved.Members[0].ID = b.Objects.Nexthops[0].ID
+		}
+		own := moved
+		own.ID++
+		quick, rest := b.Batch, b.Batch
+		quick.Sequence, quick.Ruleset, quick.Routes = 2, nil, nil
+		quick.Objects.Nexthops = slices.Clone(b.Objects.Nexthops)
+		quick.Objects.Nexthops[at] = moved
+		rest.Sequence, rest.Ruleset = 3, nil
+		rest.Objects.Nexthops = append(slices.Delete(slices.Clone(b.Objects.Nexthops), at, at+1), own)
+		rest.Routes = slices.Clone(b.Routes)
+		rest.Routes[0].Route.Nexthop = own.ID
+		f.r.mu.Lock() // both are there before the loop looks
+		f.r.inbox = append(f.r.inbox, quick, rest)
+		f.r.mu.Unlock()
+		f.r.poke()
+		synctest.Wait()
+		var got []string
+		for _, c := range f.kernel.Applied() {
+			got = append(got, c.String())
+		}
+		want := kstate.PutNexthop(moved).String()
+		if len(got) == 0 || got[0] != want || !slices.Contains(got, kstate.PutRoute(rest.Routes[0].Route).String()) {
+			t.Errorf("wrote %q, want %s first", got, want)
+		}
+	})
+}
