@@ -180,7 +180,7 @@ func (e *Engine) objects() plan.Objects {
 		o.Nexthops = append(o.Nexthops, t.inside...)
 		o.Nexthops = append(o.Nexthops, t.fib.Groups(s)...)
 		o.First = append(o.First, t.fib.First()...)
-		o.Rules = append(o.Rules, fib.Rules(t.f, numbers, replyLinks(e.links), e.probedLinks(), selective(e.cfg), e.cfg.Mark, s)...)
+		o.Rules = append(o.Rules, fib.Rules(t.f, numbers, replyLinks(e.links), t.fib.Reach(), e.probedLinks(), selective(e.cfg), e.cfg.Mark, s)...)
 	}
 	return o
 }

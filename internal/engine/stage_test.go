@@ -58,7 +58,8 @@ func TestWithdrawnBeforeTheEnd(t *testing.T) {
 	}
 }
 
-// TestLotsKeepAFailover: while the routes of a session that ended are taken out lot by lot, no group goes back to its link.
+// TestLotsKeepAFailover: while the routes of a session that ended are taken out lot by lot, no group goes back to its link, and no
+// connection sticks to it.
 func TestLotsKeepAFailover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, site, Adopted{})
@@ -73,11 +74,20 @@ func TestLotsKeepAFailover(t *testing.T) {
 			t.Fatalf("%d batches", len(batches))
 		}
 		dead := kstate.Member{ID: fib.NexthopOf(f.engine.linkNamed("er/primary").number, route.IPv4), Weight: 1}
+		sticks := func(r kstate.Rule) bool {
+			return r.Sticks() && r.Table == kstate.Table+uint32(f.engine.linkNamed("er/primary").number)
+		}
+		if !slices.ContainsFunc(f.batches[before-1].Objects.Rules, sticks) {
+			t.Error("connections do not stick to a living link")
+		}
 		for i, b := range batches {
 			for _, n := range b.Objects.Nexthops {
 				if n.ID == both && slices.Contains(n.Members, dead) {
 					t.Errorf("batch %d of %d wants %s", i, len(batches), n)
 				}
+			}
+			if slices.ContainsFunc(b.Objects.Rules, sticks) {
+				t.Errorf("batch %d of %d: connections stick to the link", i, len(batches))
 			}
 			if quick, last := i == 0, i == len(batches)-1; b.More != (!quick && !last) {
 				t.Errorf("batch %d of %d: more %v", i, len(batches), b.More)

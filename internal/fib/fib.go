@@ -45,8 +45,9 @@ type FIB struct {
 	single map[route.Link]rib.RankingID
 	rest   map[withoutKey]rib.RankingID
 	small  map[kstate.RouteKey]smallRoute
-	state  State // of the last Small
-	fresh  bool  // nothing has changed since
+	reach  map[route.Link]int // routes by the link in its own table
+	state  State              // of the last Small
+	fresh  bool               // nothing has changed since
 }
 
 type steerKey struct {
@@ -73,7 +74,7 @@ func New(f route.Family, p Params, t *rib.Table) *FIB {
 	return &FIB{
 		family: f, params: p, views: views(f, p.Steer), to: destinations(f, p.Steer), table: t, groups: newGroups(f, t.Rankings()),
 		steer: map[steerKey]rib.RankingID{}, single: map[route.Link]rib.RankingID{}, rest: map[withoutKey]rib.RankingID{},
-		small: map[kstate.RouteKey]smallRoute{},
+		small: map[kstate.RouteKey]smallRoute{}, reach: map[route.Link]int{},
 	}
 }
 

@@ -305,7 +305,7 @@ func TestGroupIDsFollowContent(t *testing.T) {
 func TestRules(t *testing.T) {
 	s := State{Present: route.NewLinkSet(1, 2), Dead: route.NewLinkSet(2)}
 	var got []string
-	for _, r := range Rules(route.IPv4, []route.Link{1, 2, 3}, []route.Link{2, 1}, route.NewLinkSet(2), 1, 0xff00, s) {
+	for _, r := range Rules(route.IPv4, []route.Link{1, 2, 3}, []route.Link{2, 1}, route.NewLinkSet(1, 2, 3), route.NewLinkSet(2), 1, 0xff00, s) {
 		got = append(got, r.String())
 	}
 	expect(t, "rules", got,

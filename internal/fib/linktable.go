@@ -35,10 +35,27 @@ func (f *FIB) links(c rib.Change, emit func(kstate.RouteChange)) {
 		if after.Has(l) {
 			now = f.ways(l, c.New.Ranking, steered)
 		}
+		switch {
+		case old[0] == 0:
+			f.reach[l]++
+		case now[0] == 0:
+			f.reach[l]--
+		}
 		for i, metric := range [...]uint32{kstate.MetricRanking, kstate.MetricTier} {
 			f.linkRoute(kstate.RouteKey{Table: kstate.Table + uint32(l), Prefix: c.Prefix, Metric: metric}, old[i], now[i], emit)
 		}
 	}
+}
+
+// Reach are the links that reach anything: those whose tables have a route by them. Connections stick to no other.
+func (f *FIB) Reach() route.LinkSet {
+	var s route.LinkSet
+	for l, n := range f.reach {
+		if n > 0 {
+			s.Add(l)
+		}
+	}
+	return s
 }
 
 // ways are the link alone, and what is left of a prefix's ranking without it; 0: nothing.

@@ -7,11 +7,12 @@ import (
 
 // Rules are the policy rules of a family: marks of living links first, those of this machine's own packets on links that
 // are probed, those of the steer rules that have a table of their own, of which there are steered, those of replies on links
-// that do not reach everybody, then what others have in main but its defaults, then our table. A dead link has no rule, and none whose connections shall move: what carries its mark follows the rankings.
-func Rules(f route.Family, links, replies []route.Link, probed route.LinkSet, steered int, mask uint32, s State) []kstate.Rule {
+// that do not reach everybody, then what others have in main but its defaults, then our table. A dead link has no rule, none
+// whose connections shall move, and none that reaches nothing: what carries its mark follows the rankings.
+func Rules(f route.Family, links, replies []route.Link, reach, probed route.LinkSet, steered int, mask uint32, s State) []kstate.Rule {
 	var out []kstate.Rule
 	for _, l := range links {
-		if s.Dead.Has(l) || s.Moved.Has(l) || !s.Present.Has(l) {
+		if s.Dead.Has(l) || s.Moved.Has(l) || !s.Present.Has(l) || !reach.Has(l) {
 			continue
 		}
 		out = append(out, kstate.Rule{

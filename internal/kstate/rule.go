@@ -19,6 +19,11 @@ type Rule struct {
 	Local bool
 }
 
+// Sticks reports whether the rule leads connections to the link that they stick to.
+func (r Rule) Sticks() bool {
+	return r.Priority > PriorityLink && r.Priority <= PriorityLink+MaxLinks && !r.Local
+}
+
 // String prints the rule as ip's arguments.
 func (r Rule) String() string {
 	s := fmt.Sprintf("rule priority %d", r.Priority)

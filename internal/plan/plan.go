@@ -15,13 +15,14 @@ type Objects struct {
 	First []kstate.NexthopID
 }
 
-// Steps are the changes from one state to another: Before comes ahead of the routes, After behind them.
+// Steps are the changes from one state to another: Before comes ahead of the routes, After behind them. Unstick takes away what
+// leads connections to the links that they stuck to, which wants the groups of Before and nothing else.
 type Steps struct {
-	Before, After []kstate.Change
+	Before, Unstick, After []kstate.Change
 }
 
 // Empty reports whether nothing is to do.
-func (s Steps) Empty() bool { return len(s.Before)+len(s.After) == 0 }
+func (s Steps) Empty() bool { return len(s.Before)+len(s.Unstick)+len(s.After) == 0 }
 
 // Diff gives the steps from actual to desired. Diff of equals is empty; each step may be done twice.
 func Diff(actual, desired Objects) Steps {
@@ -44,7 +45,11 @@ func Diff(actual, desired Objects) Steps {
 		}
 	}
 	for _, r := range actual.Rules {
-		if !slices.Contains(desired.Rules, r) {
+		switch {
+		case slices.Contains(desired.Rules, r):
+		case r.Sticks():
+			s.Unstick = append(s.Unstick, kstate.DeleteRule(r))
+		default:
 			s.After = append(s.After, kstate.DeleteRule(r))
 		}
 	}

@@ -30,20 +30,25 @@ func mainRule() kstate.Rule {
 }
 
 func TestOrder(t *testing.T) {
-	actual := Objects{Nexthops: []kstate.Nexthop{single(1, 1), group(1, 1)}, Rules: []kstate.Rule{{Family: route.IPv4, Priority: 9801, Table: 9801, Mark: 1, Mask: 255}}}
+	sticks := kstate.Rule{Family: route.IPv4, Priority: 9801, Table: 9801, Mark: 1, Mask: 255}
+	steers := kstate.Rule{Family: route.IPv4, Priority: kstate.PrioritySteer, Table: kstate.SteerTable, Mark: 255, Mask: 255}
+	actual := Objects{Nexthops: []kstate.Nexthop{single(1, 1), group(1, 1)}, Rules: []kstate.Rule{sticks, steers}}
 	desired := Objects{Nexthops: []kstate.Nexthop{group(2, 2), single(2, 2)}, Rules: []kstate.Rule{mainRule()}}
 	s := Diff(actual, desired)
 	var got []string
-	for _, c := range append(s.Before, s.After...) {
+	if s.Before[1].Nexthop.Group() || !s.Before[2].Nexthop.Group() {
+		t.Error("a group is put before its members")
+	}
+	for _, c := range slices.Concat(s.Before, s.Unstick, s.After) {
 		f := strings.Fields(c.String())
 		got = append(got, f[0]+" "+f[1])
 	}
-	want := []string{"rule add", "nexthop replace", "nexthop replace", "rule del", "nexthop del", "nexthop del"}
+	want := []string{"rule add", "nexthop replace", "nexthop replace", "rule del", "rule del", "nexthop del", "nexthop del"}
 	if !slices.Equal(got, want) {
 		t.Errorf("order %v, want %v", got, want)
 	}
-	if s.Before[1].Nexthop.Group() || !s.Before[2].Nexthop.Group() {
-		t.Error("a group is put before its members")
+	if len(s.Unstick) != 1 || *s.Unstick[0].Rule != sticks {
+		t.Errorf("unsticks by %v", s.Unstick)
 	}
 	if !s.After[1].Nexthop.Group() || s.After[2].Nexthop.Group() {
 		t.Error("a member is deleted before its group")
@@ -70,7 +75,7 @@ func TestDiffApplies(t *testing.T) {
 		}
 		actual, desired := draw("actual"), draw("desired")
 		s := Diff(actual, desired)
-		got := apply(actual, append(s.Before, s.After...))
+		got := apply(actual, slices.Concat(s.Before, s.Unstick, s.After))
 		if again := Diff(got, desired); !again.Empty() {
 			t.Fatalf("after the steps there is still %v", again)
 		}

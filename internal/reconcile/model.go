@@ -214,12 +214,16 @@ func (m *model) deadSingles() []kstate.Change {
 // read replaces what is known of the kernel by what it says, and forgets what is wanted of routes.
 func (m *model) read(ctx context.Context, k Kernel) error {
 	m.routes = newRoutes()
-	_, err := m.reread(ctx, k)
+	_, err := m.reread(ctx, k, func() error { return nil })
 	return err
 }
 
-// reread replaces what is known of the kernel by what it says, and returns the routes that differ from what was known.
-func (m *model) reread(ctx context.Context, k Kernel) (drift []string, err error) {
+// askEvery is after how many routes that were read it is asked whether to go on.
+const askEvery = 512
+
+// reread replaces what is known of the kernel by what it says, and returns the routes that differ from what was known. goOn is
+// asked meanwhile; where it gives an error, nothing is replaced.
+func (m *model) reread(ctx context.Context, k Kernel, goOn func() error) (drift []string, err error) {
 	nexthops, err := k.Nexthops(ctx)
 	if err != nil {
 		return nil, err
@@ -232,8 +236,17 @@ func (m *model) reread(ctx context.Context, k Kernel) (drift []string, err error
 		m.reads++
 	}
 	var other []kstate.Route // than was known; nothing changes before all is read
-	mark := func(p *routePair) { p.seen = m.reads }
+	read, known := 0, 0
+	mark := func(p *routePair) {
+		known += one(p.seen != m.reads)
+		p.seen = m.reads
+	}
 	err = k.Routes(ctx, func(r kstate.Route) error {
+		if read++; read%askEvery == 0 {
+			if err := goOn(); err != nil {
+				return err
+			}
+		}
 		same := false
 		m.routes.change(r.RouteKey, func(p *routePair) {
 			same = p.haveType == r.Type && p.have == r.Nexthop
@@ -254,13 +267,15 @@ func (m *model) reread(ctx context.Context, k Kernel) (drift []string, err error
 	for _, n := range nexthops {
 		m.nexthops[n.ID] = n
 	}
-	missing := func(p routePair) bool { return p.haveType != 0 && p.seen != m.reads }
-	m.routes.each(func(key kstate.RouteKey, p routePair) {
-		if missing(p) {
-			drift = append(drift, "missing "+kstate.Route{RouteKey: key, Type: p.haveType, Nexthop: p.have}.String())
-		}
-	})
-	m.routes.changeAll(missing, (*routePair).lost)
+	if known < m.routes.there {
+		missing := func(p routePair) bool { return p.haveType != 0 && p.seen != m.reads }
+		m.routes.each(func(key kstate.RouteKey, p routePair) {
+			if missing(p) {
+				drift = append(drift, "missing "+kstate.Route{RouteKey: key, Type: p.haveType, Nexthop: p.have}.String())
+			}
+		})
+		m.routes.changeAll(missing, (*routePair).lost)
+	}
 	for _, r := range other {
 		drift = append(drift, "unexpected "+r.String())
 		m.routes.change(r.RouteKey, func(p *routePair) { p.haveType, p.have, p.seen = r.Type, r.Nexthop, m.reads })

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 
 	"bothways/internal/kstate"
+	"bothways/internal/route"
 )
 
 // TestFailoverIsOneWrite: the quick half of a failover is written also where the routes behind it are there before anything
@@ -16,6 +17,8 @@ func TestFailoverIsOneWrite(t *testing.T) {
 		defer f.stop()
 		b := f.batch()
 		b.Ruleset = &kstate.Ruleset{Chains: []kstate.NftChain{{Name: "srcnat", Hook: kstate.Postrouting, Type: kstate.NATChain}}}
+		sticks := kstate.Rule{Family: route.IPv4, Priority: kstate.PriorityLink + 1, Table: kstate.Table + 1, Mark: 1, Mask: 255, SuppressPrefixLength: -1}
+		b.Objects.Rules = []kstate.Rule{sticks}
 		f.r.Submit(b.Batch)
 		synctest.Wait()
 		f.kernel.Applied()
@@ -29,6 +32,7 @@ func TestFailoverIsOneWrite(t *testing.T) {
 		own.ID++
 		quick, rest := b.Batch, b.Batch
 		quick.Sequence, quick.Ruleset, quick.Routes = 2, nil, nil
+		quick.Objects.Rules, rest.Objects.Rules = nil, nil
 		quick.Objects.Nexthops = slices.Clone(b.Objects.Nexthops)
 		quick.Objects.Nexthops[at] = moved
 		rest.Sequence, rest.Ruleset = 3, nil
@@ -44,9 +48,9 @@ func TestFailoverIsOneWrite(t *testing.T) {
 		for _, c := range f.kernel.Applied() {
 			got = append(got, c.String())
 		}
-		want := kstate.PutNexthop(moved).String()
-		if len(got) == 0 || got[0] != want || !slices.Contains(got, kstate.PutRoute(rest.Routes[0].Route).String()) {
-			t.Errorf("wrote %q, want %s first", got, want)
+		want := []string{kstate.PutNexthop(moved).String(), kstate.DeleteRule(sticks).String()}
+		if len(got) < 2 || !slices.Equal(got[:2], want) || !slices.Contains(got, kstate.PutRoute(rest.Routes[0].Route).String()) {
+			t.Errorf("wrote %q, want %q first", got, want)
 		}
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,6 +59,8 @@ type Reconciler struct {
 	wake   chan struct{}
 	pauses chan standStill
 	status atomic.Pointer[Status]
+
+	gaveWay int // comparisons that gave way to a failover since the last one that did not
 
 	model
 }
@@ -222,9 +223,10 @@ func (r *Reconciler) turn(ctx context.Context) bool {
 	for done := false; !done; {
 		batches := r.submitted()
 		for i := range batches {
+			settled := r.sequence == r.accepted
 			r.accept(&batches[i])
-			if i+1 < len(batches) {
-				ok = r.writeQuick(ctx, &batches[i]) && ok
+			if i+1 < len(batches) && quick(&batches[i]) && r.rulesetDone != "" {
+				ok = r.writeQuick(ctx, settled) && ok
 			}
 		}
 		r.routes.rewind()
@@ -233,21 +235,42 @@ func (r *Reconciler) turn(ctx context.Context) bool {
 		ok = fine && ok
 	}
 	// What was refused is shown and tried again; everything else is in the kernel, and what waits for it may go on.
-	if r.mode != plan.Hold && r.sequence != r.accepted {
-		r.sequence = r.accepted
-		r.note(Note{Time: time.Now(), Kind: "applied", Sequence: r.sequence})
+	if r.mode != plan.Hold {
+		r.applied()
 	}
 	return ok
 }
 
-// writeQuick writes groups and rules of a batch behind which another waits already. Where it is about nothing else, it is the quick
-// half of a failover: in the next one the routes may have other groups, so that without it they would have to be moved
-// one by one.
-func (r *Reconciler) writeQuick(ctx context.Context, b *plan.Batch) bool {
-	if len(b.Routes) > 0 || b.Ruleset != nil || b.Replace || r.mode == plan.Hold || r.rulesetDone == "" {
-		return true
+// quick reports whether a batch is about nothing but groups and rules, as the quick half of a failover is.
+func quick(b *plan.Batch) bool {
+	return len(b.Routes) == 0 && b.Ruleset == nil && !b.Replace && b.Mode != plan.Hold
+}
+
+// writeQuick writes groups and rules of a quick batch behind which another waits already: in that one the routes may have other
+// groups, so that without the first they would have to be moved one by one. Where all before it is in the kernel, all of it is too.
+func (r *Reconciler) writeQuick(ctx context.Context, settled bool) bool {
+	ok := r.applySmall(ctx, plan.Diff(r.objects(), r.wanted))
+	if ok && settled && r.mode == plan.Full {
+		r.applied()
 	}
-	return r.apply(ctx, plan.Diff(r.objects(), r.wanted).Before)
+	return ok
+}
+
+// applied tells that everything of what was accepted is in the kernel.
+func (r *Reconciler) applied() {
+	if r.sequence != r.accepted {
+		r.sequence = r.accepted
+		r.note(Note{Time: time.Now(), Kind: "applied", Sequence: r.sequence})
+	}
+}
+
+// applySmall writes what comes ahead of the routes.
+func (r *Reconciler) applySmall(ctx context.Context, s plan.Steps) bool {
+	ok := r.apply(ctx, s.Before)
+	if r.mode != plan.Full {
+		return ok // nothing is deleted yet
+	}
+	return r.apply(ctx, s.Unstick) && ok
 }
 
 // submitted takes what was submitted.
@@ -281,8 +304,7 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 	if r.mode == plan.Hold {
 		return true, r.writeFirewall(ctx) && ok
 	}
-	steps := plan.Diff(r.objects(), r.wanted)
-	ok = r.apply(ctx, steps.Before) && ok
+	ok = r.applySmall(ctx, plan.Diff(r.objects(), r.wanted)) && ok
 	for {
 		routes := r.dirtyPuts()
 		if len(routes.changes) == 0 {
@@ -395,59 +417,6 @@ func (r *Reconciler) writeFirewall(ctx context.Context) bool {
 	}
 	r.rulesetDone = text
 	return true
-}
-
-// compare reads everything and marks what differs; the next write repairs it.
-func (r *Reconciler) compare(ctx context.Context) {
-	before := r.routes.differ
-	had := r.objects()
-	drift, err := r.reread(ctx, r.kernel)
-	if err != nil {
-		r.lastError = err.Error()
-		r.log.Warn("cannot read the kernel's state", "error", err)
-		return
-	}
-	if r.mode != plan.Hold {
-		for _, c := range plan.Diff(r.objects(), had).Before {
-			drift = append(drift, c.String())
-		}
-	}
-	if altered, what := r.firewallAltered(ctx); altered {
-		drift = append(drift, "nftables: "+what)
-		r.rulesetDone = ""
-	}
-	r.sysctlsDone = nil
-	for index, text := range r.shapersDone {
-		if strings.Contains(text, "class") {
-			delete(r.shapersDone, index)
-		}
-	}
-	r.compared = time.Now()
-	r.agrees = len(drift) == 0 && before == 0
-	r.comparisons++
-	if !r.agrees {
-		r.disagreed++
-	}
-	for i, d := range drift {
-		r.repaired++
-		if i < 10 {
-			r.log.Warn("repairing what somebody changed in the kernel", "change", d)
-			r.note(Note{Time: r.compared, Kind: "repaired", Text: d})
-		}
-	}
-}
-
-// firewallAltered reports whether somebody changed the table that was written.
-func (r *Reconciler) firewallAltered(ctx context.Context) (bool, string) {
-	if r.ruleset == nil || r.rulesetDone == "" || len(r.ruleset.Chains) == 0 {
-		return false, ""
-	}
-	altered, what, err := r.firewall.Altered(ctx)
-	if err != nil {
-		r.log.Warn("cannot read the nftables table", "error", err)
-		return false, ""
-	}
-	return altered, what
 }
 
 func (r *Reconciler) publish() {

@@ -370,16 +370,20 @@ func TestARefusalHoldsNothingElseUp(t *testing.T) {
 	})
 }
 
+func manyRoutes(n int) (out []kstate.RouteChange) {
+	for i := range n {
+		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{5, byte(i >> 16), byte(i >> 8), byte(i)}), 32)
+		out = append(out, kstate.RouteChange{Route: kstate.Route{RouteKey: kstate.RouteKey{Table: kstate.Table, Prefix: p, Metric: 100}, Type: kstate.Unicast, Nexthop: kstate.GroupFirst}})
+	}
+	return out
+}
+
 // A group that has to move is written between two lots of routes, not behind a million of them.
 func TestAGroupDoesNotWaitForRoutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, false)
 		b := f.batch()
-		b.Routes = nil
-		for i := range 5 * maxBatch {
-			p := netip.PrefixFrom(netip.AddrFrom4([4]byte{5, byte(i >> 16), byte(i >> 8), byte(i)}), 32)
-			b.Routes = append(b.Routes, kstate.RouteChange{Route: kstate.Route{RouteKey: kstate.RouteKey{Table: kstate.Table, Prefix: p, Metric: 100}, Type: kstate.Unicast, Nexthop: kstate.GroupFirst}})
-		}
+		b.Routes = manyRoutes(5 * maxBatch)
 		moved := b.Batch
 		moved.Routes, moved.Sequence = nil, 2
 		moved.Objects.Nexthops = slices.Clone(b.Objects.Nexthops)

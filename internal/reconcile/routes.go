@@ -39,6 +39,7 @@ type routes struct {
 	spaces         []space
 	numbers        map[space]uint16
 	wanted, differ int
+	there          int // that the kernel has
 }
 
 // space is a table with a metric: there are few.
@@ -185,6 +186,7 @@ func changeAt[K routeID](r *routes, b *book[K], place uint32, f func(*routePair)
 	was := p.routePair
 	f(&p.routePair)
 	r.wanted += one(p.wantType != 0) - one(was.wantType != 0)
+	r.there += one(p.haveType != 0) - one(was.haveType != 0)
 	r.differ += one(!p.agrees()) - one(!was.agrees())
 	if !p.agrees() && !p.queued {
 		p.queued = true
