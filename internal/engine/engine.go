@@ -57,6 +57,9 @@ type Engine struct {
 	fill       fill
 	moves      map[moveKey]uint64 // connections to look at, once the batch of this sequence is in the kernel; 0: the next
 
+	pending []Event // put off during a walk: ahead of the inbox
+	walking bool    // a whole table is being decided
+
 	now      time.Time
 	taken    int // prefixes in this turn
 	lot      int // lotSize; smaller in tests, where tables are small
@@ -225,27 +228,27 @@ func (e *Engine) Run(ctx context.Context) error {
 	wake := time.NewTimer(time.Hour)
 	defer wake.Stop()
 	for {
-		wake.Reset(e.nextDue())
-		var ev Event
-		select {
-		case <-ctx.Done():
+		if ctx.Err() != nil {
 			return nil
-		case ev = <-e.inbox:
-		case <-wake.C:
-			ev = timer{}
+		}
+		ev, ok := e.another()
+		if !ok {
+			wake.Reset(e.nextDue())
+			select {
+			case <-ctx.Done():
+				return nil
+			case ev = <-e.inbox:
+			case <-wake.C:
+				ev = timer{}
+			}
 		}
 		e.now, e.taken = time.Now(), 0
-		for n := 0; ; n++ {
+		for n, ok := 0, true; ok; n++ {
 			e.handle(ev)
 			if n == maxBurst || e.taken >= maxBurstRoutes {
 				break
 			}
-			select {
-			case ev = <-e.inbox:
-				continue
-			default:
-			}
-			break
+			ev, ok = e.another()
 		}
 		e.fire()
 		e.settle()

@@ -52,13 +52,15 @@ type fakes struct {
 	probing  []ProbeLink
 	proving  []ProofParams
 	batches  []plan.Batch
-	watched  []Watched
-	pinned   []netip.Addr
-	flows    []string   // requests about connections
-	mu       sync.Mutex // orders what timers of the engine write after what the test reads
-	routes   map[kstate.RouteKey]kstate.Route
-	ctx      context.Context
-	end      func()
+	// submitted is called with every batch.
+	submitted func()
+	watched   []Watched
+	pinned    []netip.Addr
+	flows     []string   // requests about connections
+	mu        sync.Mutex // orders what timers of the engine write after what the test reads
+	routes    map[kstate.RouteKey]kstate.Route
+	ctx       context.Context
+	end       func()
 }
 
 func (f *fakes) Configure(s []SessionParams)                   { f.sessions = s }
@@ -114,6 +116,9 @@ func (f *fakes) Submit(b plan.Batch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.batches = append(f.batches, b)
+	if f.submitted != nil {
+		f.submitted()
+	}
 	if b.Replace {
 		clear(f.routes)
 	}

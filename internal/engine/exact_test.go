@@ -47,9 +47,16 @@ type machine struct {
 	r       *reconcile.Reconciler
 	stop    func()
 	carrier [5]bool // by index of the interface
+	during  []Event // told one by one while tables are decided
 }
 
-func (m *machine) Submit(b plan.Batch) { m.r.Submit(b) }
+func (m *machine) Submit(b plan.Batch) {
+	if b.More && len(m.during) > 0 {
+		m.engine.Tell(context.Background(), m.during[0])
+		m.during = m.during[1:]
+	}
+	m.r.Submit(b)
+}
 
 // settings are a kernel whose settings are as wanted.
 type settings struct{ *kerneltest.Kernel }
@@ -105,13 +112,19 @@ func (m *machine) boot(t *rapid.T, c *config.Config, now time.Time, numbers map[
 
 // turn is one of Run.
 func (m *machine) turn(now time.Time, events ...Event) {
-	m.engine.now, m.engine.taken = now, 0
-	for _, ev := range events {
-		m.engine.handle(ev)
+	for len(events) > 0 {
+		m.engine.now, m.engine.taken = now, 0
+		for _, ev := range events {
+			m.engine.handle(ev)
+		}
+		m.engine.fire()
+		m.engine.settle()
+		m.engine.replies = nil
+		events = nil
+		for ev, ok := m.engine.another(); ok; ev, ok = m.engine.another() {
+			events = append(events, ev)
+		}
 	}
-	m.engine.fire()
-	m.engine.settle()
-	m.engine.replies = nil
 }
 
 // written waits until the reconciler has written everything, and gives what the kernel holds.
@@ -289,6 +302,14 @@ func (w *world) event(t *rapid.T) []Event {
 	return w.session(t)
 }
 
+// inTheMiddle draws something that happens while tables are decided.
+func (w *world) inTheMiddle(t *rapid.T) Event {
+	all := []NeighborSeen{{Index: 2, Address: netip.MustParseAddr("192.0.2.2")}, {Index: 3, Address: netip.MustParseAddr("192.0.2.6")}, {Index: 4, Address: netip.MustParseAddr("198.18.1.1")}}
+	ev := rapid.SampledFrom(all).Draw(t, "neighbor")
+	ev.State = rapid.SampledFrom([]kstate.NeighborState{kstate.NeighborReachable, kstate.NeighborFailed}).Draw(t, "state")
+	return ev
+}
+
 // restart is a daemon that ends, and another that finds what it left.
 func (w *world) restart(t *rapid.T) {
 	w.written(t)
@@ -329,7 +350,7 @@ func (w *world) scratch(t *rapid.T) string {
 // check waits until all that was said is taken, and compares.
 func (w *world) check(t *rapid.T, what string) {
 	w.now = w.now.Add(stageTime + time.Second)
-	w.turn(w.now)
+	w.turn(w.now, timer{})
 	got := w.written(t)
 	if w.engine.sent.mode != plan.Full {
 		return
@@ -364,6 +385,9 @@ func TestKernelIsAsFromScratch(t *testing.T) {
 			w.reloaded = false
 			for range rapid.IntRange(1, 8).Draw(t, "events") {
 				events = append(events, w.event(t)...)
+			}
+			for range rapid.IntRange(0, 2).Draw(t, "during") {
+				w.during = append(w.during, w.inTheMiddle(t))
 			}
 			w.now = w.now.Add(time.Duration(rapid.IntRange(1, 400).Draw(t, "ms")) * time.Millisecond)
 			w.turn(w.now, events...)

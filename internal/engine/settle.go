@@ -84,13 +84,13 @@ func (e *Engine) statesChanged() bool {
 	return len(e.lost) > 0
 }
 
-// submit tells the reconciler what is new. Without routes it is the first, quick half of a failover.
+// submit tells the reconciler what is new. Without routes it is the first, quick half of a failover, also in the middle of a walk.
 func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 	if e.withdrawn {
 		return
 	}
 	b := e.batch(mode)
-	b.Lost = e.lost
+	b.Lost, b.More = e.lost, e.walking
 	rules, text := e.ruleset()
 	if text != e.sent.ruleset {
 		b.Ruleset = rules
@@ -123,7 +123,7 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 		e.tableSequence = e.sequence
 	}
 	e.sent.objects, e.sent.mode, e.sent.ruleset, e.sent.sysctls, e.sent.shapers, e.sent.any = b.Objects, mode, text, b.Sysctls, b.Shapers, true
-	e.sent.more = false
+	e.sent.more = b.More
 	e.outagesAnswered(withRoutes)
 	for k, sequence := range e.moves {
 		if sequence == 0 {

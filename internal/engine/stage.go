@@ -91,8 +91,13 @@ func (e *Engine) takeDue(t *family, emit func(kstate.RouteChange)) {
 	}
 	sorts.Wait()
 	lots := 0
+	e.walking = true
+	defer func() { e.walking = false }()
 	t.table.TakeAll(t.due.Links(), func(c rib.Change) {
 		t.fib.Change(c, emit)
+		if len(e.inbox) > 0 {
+			e.hearUrgent()
+		}
 		if len(t.changes) >= e.lot && lots < lotsMax {
 			lots++
 			e.submitLot(t)

@@ -195,20 +195,32 @@ func (m *model) dirtyDeletes() *lot {
 	return out
 }
 
+// steps lead from what the kernel holds to what is wanted, but for routes.
+func (m *model) steps() plan.Steps {
+	want := m.wanted
+	if m.mode == plan.Adopt {
+		want.Nexthops = slices.DeleteFunc(slices.Clone(want.Nexthops), func(n kstate.Nexthop) bool { return m.deadSingle(n.ID) })
+	}
+	return plan.Diff(m.objects(), want)
+}
+
 // deadSingles are changes that take dead links out of groups of an earlier daemon, which this one does not know yet.
 // Groups that are wanted have been put without them, unless there is no other target.
 func (m *model) deadSingles() []kstate.Change {
 	var out []kstate.Change
 	for _, id := range m.dead {
-		n, ok := m.nexthops[id]
-		used := slices.ContainsFunc(m.wanted.Nexthops, func(g kstate.Nexthop) bool {
-			return slices.ContainsFunc(g.Members, func(x kstate.Member) bool { return x.ID == id })
-		})
-		if ok && !used {
+		if n, ok := m.nexthops[id]; ok && m.deadSingle(id) {
 			out = append(out, kstate.DeleteNexthop(n))
 		}
 	}
 	return out
+}
+
+// deadSingle reports whether a nexthop is of a dead link, and no group that is wanted uses it.
+func (m *model) deadSingle(id kstate.NexthopID) bool {
+	return slices.Contains(m.dead, id) && !slices.ContainsFunc(m.wanted.Nexthops, func(g kstate.Nexthop) bool {
+		return slices.ContainsFunc(g.Members, func(x kstate.Member) bool { return x.ID == id })
+	})
 }
 
 // read replaces what is known of the kernel by what it says, and forgets what is wanted of routes.

@@ -249,7 +249,7 @@ func quick(b *plan.Batch) bool {
 // writeQuick writes groups and rules of a quick batch behind which another waits already: in that one the routes may have other
 // groups, so that without the first they would have to be moved one by one. Where all before it is in the kernel, all of it is too.
 func (r *Reconciler) writeQuick(ctx context.Context, settled bool) bool {
-	ok := r.applySmall(ctx, plan.Diff(r.objects(), r.wanted))
+	ok := r.applySmall(ctx, r.steps())
 	if ok && settled && r.mode == plan.Full {
 		r.applied()
 	}
@@ -304,7 +304,7 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 	if r.mode == plan.Hold {
 		return true, r.writeFirewall(ctx) && ok
 	}
-	ok = r.applySmall(ctx, plan.Diff(r.objects(), r.wanted)) && ok
+	ok = r.applySmall(ctx, r.steps()) && ok
 	for {
 		routes := r.dirtyPuts()
 		if len(routes.changes) == 0 {
@@ -321,7 +321,7 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 		return true, r.apply(ctx, r.deadSingles()) && ok
 	}
 	if r.more {
-		return true, r.apply(ctx, ruleChanges(plan.Diff(r.objects(), r.wanted).After)) && ok
+		return true, r.apply(ctx, ruleChanges(r.steps().After)) && ok
 	}
 	for {
 		routes := r.dirtyDeletes()
@@ -333,7 +333,7 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 			return false, ok
 		}
 	}
-	ok = r.apply(ctx, plan.Diff(r.objects(), r.wanted).After) && ok
+	ok = r.apply(ctx, r.steps().After) && ok
 	// Behind everything: it changes no way that a packet goes now.
 	return true, r.apply(ctx, plan.Again(r.wanted, r.puts)) && ok
 }

@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"bothways/internal/fib"
+	"bothways/internal/kstate"
+	"bothways/internal/route"
+)
+
+// TestAFailoverDoesNotWaitForATable: a link that fails while a whole table is decided leaves the groups in the middle of that, and
+// what was said before it is taken after.
+func TestAFailoverDoesNotWaitForATable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{})
+		defer f.end()
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", many()...), SessionEndOfRIB{keyPrimary},
+			SessionUp{Key: keySecondary, Ends: true}, announce(keySecondary, "192.0.2.6", many()...))
+		before := len(f.batches)
+		failed := false
+		f.submitted = func() {
+			if !failed {
+				failed = true
+				f.engine.Tell(f.ctx, withdraw(keySecondary, "20.0.0.0/24"))
+				f.engine.Tell(f.ctx, CarrierChanged{Index: 2})
+			}
+		}
+		f.tell(SessionEndOfRIB{keySecondary})
+		batches := f.batches[before:]
+		if !failed || len(batches) < 5 {
+			t.Fatalf("%d batches", len(batches))
+		}
+		dead := fib.NexthopOf(f.engine.linkNamed("er/primary").number, route.IPv4)
+		uses := func(n kstate.Nexthop) bool {
+			return slices.ContainsFunc(n.Members, func(m kstate.Member) bool { return m.ID == dead })
+		}
+		if !slices.ContainsFunc(batches[0].Objects.Nexthops, uses) {
+			t.Error("the link is not used before it fails")
+		}
+		quick := batches[1]
+		if slices.ContainsFunc(quick.Objects.Nexthops, uses) || len(quick.Routes) > 0 || !slices.Equal(quick.Lost, []int{2}) || !quick.More {
+			t.Errorf("the next batch is %d routes, lost %v, more %v, groups %v", len(quick.Routes), quick.Lost, quick.More, quick.Objects.Nexthops)
+		}
+		if b := batches[2]; !b.More || len(b.Routes) == 0 || slices.ContainsFunc(b.Objects.Nexthops, uses) {
+			t.Errorf("behind it come %d routes, more %v", len(b.Routes), b.More)
+		}
+		if f.last().More {
+			t.Error("the reconciler waits for more")
+		}
+		key := kstate.RouteKey{Table: kstate.Table + uint32(f.engine.linkNamed("er/secondary").number), Prefix: netip.MustParsePrefix("20.0.0.0/24"), Metric: kstate.MetricRanking}
+		if _, ok := f.routes[key]; ok {
+			t.Error("what was withdrawn before the failure is still there")
+		}
+	})
+}
