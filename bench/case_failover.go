@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"bothways/bench/router"
@@ -171,6 +173,10 @@ func caseCarrier(b *bench) []section {
 		_, took, lost, err := p.moved(1, wants, carrier, watchAtLeast)
 		return []float64{float64(lost), ms(took)}, err
 	})
+	storm := &stat.Result{Columns: []stat.Column{{Name: "packets lost", Ratio: true}, {Name: "until all moved, ms"}}}
+	b.alternate(storm, b.rounds, all, func(v variant) ([]float64, error) {
+		return b.inAStorm(v, []stream.Offer{{Table: better}, {Table: worse}, {}})
+	})
 	second := &stat.Result{Columns: []stat.Column{{Name: "packets lost at both", Ratio: true}, {Name: "second: until all moved, ms"}}}
 	third := stream.Generate(1000, 1, 64603, 2).WithDefault(default4, 64603, 64603, 64603)
 	b.alternate(second, b.rounds+1, all, func(v variant) ([]float64, error) {
@@ -178,8 +184,31 @@ func caseCarrier(b *bench) []section {
 	})
 	return []section{
 		{text: fmt.Sprintf("1,000 routes from each of two neighbors, %d packets a second; the wire to the better one loses its carrier.", rate), result: r},
+		{text: fmt.Sprintf("The same %s after a third, worst neighbor has begun to announce %d routes.", stormAge, b.routes), result: storm},
 		{text: "Three neighbors on wires whose ends have equal interface indexes, as network cards have: the kernel handles their carrier events at most once a second. The best loses its carrier, and 300 ms later the second best.", result: second},
 	}
+}
+
+// stormAge is how long a whole table has been coming when a carrier is lost: the fastest router has read the half of it.
+const stormAge = 100 * time.Millisecond
+
+// inAStorm loses the better carrier while a third neighbor announces a whole table, of which no packet goes by.
+func (b *bench) inAStorm(v variant, offers []stream.Offer) ([]float64, error) {
+	p, wants, err := b.filled(v, site.Options{AS: []uint32{betterAS, worseAS, 64603}}, offers)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	whole := stream.Encode(stream.Generate(b.routes, 1, 64603, 2).Without(destinations(wants[:targets])), p.nextHop(2))
+	var sending sync.WaitGroup
+	var sent error
+	_, took, lost, err := p.moved(1, wants, func(p *play) error {
+		sending.Go(func() { sent = p.say(map[int][]byte{2: whole}) })
+		time.Sleep(stormAge)
+		return carrier(p)
+	}, watchAtLeast)
+	sending.Wait()
+	return []float64{float64(lost), ms(took - stormAge)}, errors.Join(err, sent)
 }
 
 func (b *bench) twoCarriers(v variant, offers []stream.Offer) ([]float64, error) {

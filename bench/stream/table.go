@@ -3,6 +3,7 @@ package stream
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 
 	"bothways/internal/lab/feed"
 )
@@ -109,6 +110,18 @@ func usable(p netip.Prefix) bool {
 // WithDefault puts the default route of a family, with the shortest path, in front.
 func (t Table) WithDefault(p netip.Prefix, path ...uint32) Table {
 	return append(Table{{Path: path, Prefixes: []netip.Prefix{p}}}, t...)
+}
+
+// Without is the table less the prefixes that contain one of some hosts.
+func (t Table) Without(hosts []netip.Addr) Table {
+	out := make(Table, 0, len(t))
+	for _, s := range t {
+		s.Prefixes = slices.DeleteFunc(slices.Clone(s.Prefixes), func(p netip.Prefix) bool { return slices.ContainsFunc(hosts, p.Contains) })
+		if len(s.Prefixes) > 0 {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // Feed is a real table, as its neighbor announces it; routes with the same attributes share a set.
