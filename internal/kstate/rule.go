@@ -24,6 +24,9 @@ func (r Rule) Sticks() bool {
 	return r.Priority > PriorityLink && r.Priority <= PriorityLink+MaxLinks && !r.Local
 }
 
+// Nexthop is the link's own that a rule which sticks leads to by the link's table.
+func (r Rule) Nexthop() NexthopID { return LinkNexthop(route.Link(r.Priority-PriorityLink), r.Family) }
+
 // String prints the rule as ip's arguments.
 func (r Rule) String() string {
 	s := fmt.Sprintf("rule priority %d", r.Priority)

@@ -19,6 +19,9 @@ func TestFailoverIsOneWrite(t *testing.T) {
 		b.Ruleset = &kstate.Ruleset{Chains: []kstate.NftChain{{Name: "srcnat", Hook: kstate.Postrouting, Type: kstate.NATChain}}}
 		sticks := kstate.Rule{Family: route.IPv4, Priority: kstate.PriorityLink + 1, Table: kstate.Table + 1, Mark: 1, Mask: 255, SuppressPrefixLength: -1}
 		b.Objects.Rules = []kstate.Rule{sticks}
+		link := b.Objects.Nexthops[0]
+		link.ID = sticks.Nexthop()
+		b.Objects.Nexthops = append(b.Objects.Nexthops, link)
 		f.r.Submit(b.Batch)
 		synctest.Wait()
 		f.kernel.Applied()
