@@ -40,6 +40,7 @@ type model struct {
 	refusals               map[string]bool // told of, and not taken back since
 	accepted               uint64          // sequence of the last batch taken
 	sequence               uint64          // and of the last one that is in the kernel
+	left                   int             // routes that differed when the last turn ended
 	lastError              string
 }
 
