@@ -34,3 +34,22 @@ func TestLotsKeepConnections(t *testing.T) {
 		}
 	})
 }
+
+// TestRepliesKeepALivingLink: what answers connections that were opened by a link goes by it also while its session's end is
+// dealt with, as it does behind that.
+func TestRepliesKeepALivingLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{})
+		defer f.end()
+		bothUp(f)
+		before := len(f.batches)
+		f.tell(SessionDown{Key: keyPrimary, Reason: "test"})
+		for i, b := range f.batches[before-1:] {
+			if !slices.ContainsFunc(b.Objects.Rules, func(r kstate.Rule) bool {
+				return r.Table == kstate.ReplyTable+uint32(f.engine.linkNamed("er/primary").number)
+			}) {
+				t.Errorf("batch %d of %d: replies leave the link", i, len(f.batches)-before)
+			}
+		}
+	})
+}
