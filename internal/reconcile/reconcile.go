@@ -326,14 +326,16 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 	if r.more {
 		return true, r.apply(ctx, ruleChanges(plan.Diff(r.objects(), r.wanted).After)) && ok
 	}
-	for {
-		routes := r.dirtyDeletes()
-		if len(routes.changes) == 0 {
-			break
-		}
-		ok = r.applyLot(ctx, routes) && ok
-		if r.waiting() {
-			return false, ok
+	for _, metric := range [...]uint32{kstate.MetricEnd, kstate.MetricTier, 0} {
+		for {
+			routes := r.dirtyDeletes(metric)
+			if len(routes.changes) == 0 {
+				break
+			}
+			ok = r.applyLot(ctx, routes) && ok
+			if r.waiting() {
+				return false, ok
+			}
 		}
 	}
 	ok = r.apply(ctx, plan.Diff(r.objects(), r.wanted).After) && ok
