@@ -232,7 +232,7 @@ func (e *Engine) watch() {
 
 // state is what the rankings are resolved with.
 func (e *Engine) state(t *family) fib.State {
-	s := fib.State{Dead: t.down, Drained: t.drained, Moved: t.moved}
+	s := fib.State{Drained: t.drained, Moved: t.moved}
 	for _, l := range e.links {
 		_, ok := l.hop(t.f)
 		if !l.usable()[at(t.f)] {
@@ -242,5 +242,7 @@ func (e *Engine) state(t *family) fib.State {
 			s.Present.Add(l.number)
 		}
 	}
+	s.Ended = t.down.Minus(s.Dead)
+	s.Dead = s.Dead.Union(t.down)
 	return s
 }

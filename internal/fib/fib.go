@@ -48,6 +48,8 @@ type FIB struct {
 	reach  map[route.Link]int // routes by the link in its own table
 	state  State              // of the last Small
 	fresh  bool               // nothing has changed since
+
+	reached route.LinkSet // reach as of the last Small
 }
 
 type steerKey struct {
@@ -210,7 +212,7 @@ func (f *FIB) Small(s State, emit func(kstate.RouteChange)) {
 	if f.fresh && s == f.state {
 		return
 	}
-	f.fresh, f.state = true, s
+	f.fresh, f.state, f.reached = true, s, f.reachNow()
 	want := map[kstate.RouteKey]smallRoute{}
 	put := func(table uint32, p netip.Prefix, metric uint32, t kstate.RouteType, nh kstate.NexthopID, rank rib.RankingID) {
 		key := kstate.RouteKey{Table: table, Prefix: p, Metric: metric}

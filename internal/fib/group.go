@@ -9,9 +9,7 @@ import (
 )
 
 // NexthopOf is the id of a link's own nexthop object in a family.
-func NexthopOf(l route.Link, f route.Family) kstate.NexthopID {
-	return kstate.NexthopFirst + kstate.NexthopID(f)<<12 + kstate.NexthopID(l)
-}
+func NexthopOf(l route.Link, f route.Family) kstate.NexthopID { return kstate.LinkNexthop(l, f) }
 
 // LinkOf is the reverse of NexthopOf.
 func LinkOf(id kstate.NexthopID) (route.Link, route.Family, bool) {

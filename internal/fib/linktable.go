@@ -47,8 +47,11 @@ func (f *FIB) links(c rib.Change, emit func(kstate.RouteChange)) {
 	}
 }
 
-// Reach are the links that reach anything: those whose tables have a route by them. Connections stick to no other.
-func (f *FIB) Reach() route.LinkSet {
+// Reach are the links that reach anything: those whose tables have a route by them, or had one at the last Small. In the middle
+// of a batch a link may be without the old and not have the new yet. Connections stick to no other.
+func (f *FIB) Reach() route.LinkSet { return f.reached.Union(f.reachNow()) }
+
+func (f *FIB) reachNow() route.LinkSet {
 	var s route.LinkSet
 	for l, n := range f.reach {
 		if n > 0 {

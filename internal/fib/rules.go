@@ -8,7 +8,8 @@ import (
 // Rules are the policy rules of a family: marks of living links first, those of this machine's own packets on links that
 // are probed, those of the steer rules that have a table of their own, of which there are steered, those of replies on links
 // that do not reach everybody, then what others have in main but its defaults, then our table. A dead link has no rule, none
-// whose connections shall move, and none that reaches nothing: what carries its mark follows the rankings.
+// whose connections shall move, and none that reaches nothing: what carries its mark follows the rankings. Replies keep to a link
+// whose session has ended as long as it lives.
 func Rules(f route.Family, links, replies []route.Link, reach, probed route.LinkSet, steered int, mask uint32, s State) []kstate.Rule {
 	var out []kstate.Rule
 	for _, l := range links {
@@ -36,7 +37,7 @@ func Rules(f route.Family, links, replies []route.Link, reach, probed route.Link
 		})
 	}
 	for i, l := range replies {
-		if !s.Dead.Has(l) && s.Present.Has(l) {
+		if (!s.Dead.Has(l) || s.Ended.Has(l)) && s.Present.Has(l) {
 			out = append(out, kstate.Rule{
 				Family: f, Priority: kstate.PriorityReply + uint32(l), Table: kstate.ReplyTable + uint32(l),
 				Mark: ReplyMark(steered, i, mask), Mask: mask, SuppressPrefixLength: -1,

@@ -1,5 +1,7 @@
 package kstate
 
+import "bothways/internal/route"
+
 // The numbers by which objects are ours. Nothing outside of them is ever changed or deleted.
 const (
 	// Protocol is our number in rtm_protocol, nh_protocol and the rules' FRA_PROTOCOL. 98 is in none of the
@@ -40,3 +42,8 @@ const (
 	// NftTable is the name of our nftables table, of family inet.
 	NftTable = "bothways"
 )
+
+// LinkNexthop is the id of a link's own nexthop object in a family.
+func LinkNexthop(l route.Link, f route.Family) NexthopID {
+	return NexthopFirst + NexthopID(f)<<12 + NexthopID(l)
+}

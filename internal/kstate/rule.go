@@ -19,9 +19,20 @@ type Rule struct {
 	Local bool
 }
 
-// Sticks reports whether the rule leads connections to the link that they stick to.
-func (r Rule) Sticks() bool {
-	return r.Priority > PriorityLink && r.Priority <= PriorityLink+MaxLinks && !r.Local
+// Sticks reports whether the rule leads connections to the link that they stick to, or replies to that which was asked by.
+func (r Rule) Sticks() bool { return r.link() != 0 }
+
+// Nexthop is the link's own that a rule which sticks leads to by the link's table.
+func (r Rule) Nexthop() NexthopID { return LinkNexthop(r.link(), r.Family) }
+
+// link is the number of the link that the rule sticks to; 0: it does not.
+func (r Rule) link() route.Link {
+	for _, first := range [...]uint32{PriorityLink, PriorityReply} {
+		if r.Priority > first && r.Priority <= first+MaxLinks && !r.Local {
+			return route.Link(r.Priority - first)
+		}
+	}
+	return 0
 }
 
 // String prints the rule as ip's arguments.

@@ -16,7 +16,9 @@ type Objects struct {
 }
 
 // Steps are the changes from one state to another: Before comes ahead of the routes, After behind them. Unstick takes away what
-// leads connections to the links that they stuck to, which wants the groups of Before and nothing else.
+// leads connections to the links that they stuck to, which wants the groups of Before and nothing else. Where the kernel has lost a
+// link's nexthop, its table leads by where each prefix goes without the link, while routes of our own table are lost: there the
+// rule goes behind the routes as others do.
 type Steps struct {
 	Before, Unstick, After []kstate.Change
 }
@@ -47,7 +49,7 @@ func Diff(actual, desired Objects) Steps {
 	for _, r := range actual.Rules {
 		switch {
 		case slices.Contains(desired.Rules, r):
-		case r.Sticks():
+		case r.Sticks() && held(have, r.Nexthop()):
 			s.Unstick = append(s.Unstick, kstate.DeleteRule(r))
 		default:
 			s.After = append(s.After, kstate.DeleteRule(r))
@@ -61,6 +63,11 @@ func Diff(actual, desired Objects) Steps {
 		}
 	}
 	return s
+}
+
+func held(have map[kstate.NexthopID]kstate.Nexthop, id kstate.NexthopID) bool {
+	_, ok := have[id]
+	return ok
 }
 
 func byID(list []kstate.Nexthop) map[kstate.NexthopID]kstate.Nexthop {

@@ -14,13 +14,13 @@ import (
 )
 
 func single(id int, dev int) kstate.Nexthop {
-	return kstate.Nexthop{ID: kstate.NexthopFirst + kstate.NexthopID(id), Family: route.IPv4, Interface: dev, Gateway: netip.MustParseAddr("192.0.2.2")}
+	return kstate.Nexthop{ID: kstate.LinkNexthop(route.Link(id), route.IPv4), Family: route.IPv4, Interface: dev, Gateway: netip.MustParseAddr("192.0.2.2")}
 }
 
 func group(id int, members ...int) kstate.Nexthop {
 	g := kstate.Nexthop{ID: kstate.GroupFirst + kstate.NexthopID(id), Family: route.IPv4}
 	for _, m := range members {
-		g.Members = append(g.Members, kstate.Member{ID: kstate.NexthopFirst + kstate.NexthopID(m), Weight: 1})
+		g.Members = append(g.Members, kstate.Member{ID: kstate.LinkNexthop(route.Link(m), route.IPv4), Weight: 1})
 	}
 	return g
 }
@@ -49,6 +49,10 @@ func TestOrder(t *testing.T) {
 	}
 	if len(s.Unstick) != 1 || *s.Unstick[0].Rule != sticks {
 		t.Errorf("unsticks by %v", s.Unstick)
+	}
+	actual.Nexthops = nil
+	if s := Diff(actual, desired); len(s.Unstick) != 0 || len(s.After) != 2 {
+		t.Errorf("unsticks by %v from a link that the kernel has lost", s.Unstick)
 	}
 	if !s.After[1].Nexthop.Group() || s.After[2].Nexthop.Group() {
 		t.Error("a member is deleted before its group")

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,7 +36,8 @@ func TestAComparisonGivesWay(t *testing.T) {
 		f.stop()
 
 		f.kernel.Applied()
-		read, all, failovers := 0, 0, 0
+		var read, all atomic.Int64 // the loop counts between two looks of the test
+		failovers := 0
 		moved := b.Batch
 		moved.Routes = nil
 		submit := func() {
@@ -48,10 +50,9 @@ func TestAComparisonGivesWay(t *testing.T) {
 		routes := moved
 		routes.Routes = b.Routes[:1]
 		f.r.kernel = readKernel{f.kernel, func() {
-			if read++; read == 10*askEvery {
-				all++
-			}
-			switch read {
+			switch read.Add(1) {
+			case 10 * askEvery:
+				all.Add(1)
 			case 1:
 				f.r.Submit(routes)
 			case askEvery + 1:
@@ -66,22 +67,22 @@ func TestAComparisonGivesWay(t *testing.T) {
 			f.r.Run(ctx)
 		}()
 		for range maxGiveWay {
-			read = 0
+			read.Store(0)
 			f.r.Hint()
 			time.Sleep(hintPause + time.Millisecond)
 			synctest.Wait()
-			if read != 2*askEvery || all != 0 {
-				t.Fatalf("read %d routes, all of them %d times, with a failover after %d", read, all, askEvery+1)
+			if read.Load() != 2*askEvery || all.Load() != 0 {
+				t.Fatalf("read %d routes, all of them %d times, with a failover after %d", read.Load(), all.Load(), askEvery+1)
 			}
 			if got := f.kernel.Applied(); len(got) == 0 || got[0].Nexthop == nil {
 				t.Fatalf("wrote %v instead of the failover", got)
 			}
 		}
-		read = 0
+		read.Store(0)
 		time.Sleep(hintPause)
 		synctest.Wait()
-		if all != 1 {
-			t.Errorf("read %d routes after %d comparisons that gave way", read, maxGiveWay)
+		if all.Load() != 1 {
+			t.Errorf("read %d routes after %d comparisons that gave way", read.Load(), maxGiveWay)
 		}
 		if !f.r.Status().Agrees {
 			t.Error("the comparison found something else")

@@ -40,6 +40,7 @@ type model struct {
 	refusals               map[string]bool // told of, and not taken back since
 	accepted               uint64          // sequence of the last batch taken
 	sequence               uint64          // and of the last one that is in the kernel
+	left                   int             // routes that differed when the last turn ended
 	lastError              string
 }
 
@@ -180,15 +181,16 @@ func (m *model) holds(id kstate.NexthopID) bool {
 }
 
 // dirtyDeletes collects routes that are wanted no longer, or with a nexthop that shall not exist now, as none of its links can be
-// used: what the kernel still has for those is a way that nobody decided on.
-func (m *model) dirtyDeletes() *lot {
+// used: what the kernel still has for those is a way that nobody decided on. Only those with this metric or a
+// higher one: the last way of a prefix goes first, since where a shorter prefix leads on it must not be found alone.
+func (m *model) dirtyDeletes(metric uint32) *lot {
 	out := m.newLot()
 	nexthops := map[kstate.NexthopID]bool{}
 	for _, n := range m.wanted.Nexthops {
 		nexthops[n.ID] = true
 	}
 	m.routes.take(maxBatch, func(key kstate.RouteKey, p routePair) bool {
-		return p.haveType != 0 && (p.wantType == 0 || p.wantType == kstate.Unicast && !nexthops[p.want]) && !m.skip[key]
+		return key.Metric >= metric && p.haveType != 0 && (p.wantType == 0 || p.wantType == kstate.Unicast && !nexthops[p.want]) && !m.skip[key]
 	}, func(key kstate.RouteKey, p routePair, place uint32) {
 		out.add(kstate.Delete, kstate.Route{RouteKey: key, Type: p.haveType, Nexthop: p.have}, place)
 	})

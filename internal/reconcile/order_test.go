@@ -39,3 +39,35 @@ func TestFirstStaysFirst(t *testing.T) {
 		}
 	})
 }
+
+// TestTheLastWayGoesFirst: of a prefix in a table, what others are preferred to is deleted before them.
+func TestTheLastWayGoesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, false)
+		defer f.stop()
+		b := f.batch()
+		for _, metric := range []uint32{kstate.MetricTier, kstate.MetricEnd} {
+			x := b.Routes[0]
+			x.Route.Metric = metric
+			b.Routes = append(b.Routes, x)
+		}
+		f.r.Submit(b.Batch)
+		synctest.Wait()
+		f.kernel.Applied()
+		for i := range b.Routes {
+			b.Routes[i].Delete = true
+		}
+		b.Sequence++
+		f.r.Submit(b.Batch)
+		synctest.Wait()
+		var got []uint32
+		for _, c := range f.kernel.Applied() {
+			if c.Route != nil {
+				got = append(got, c.Route.Metric)
+			}
+		}
+		if want := []uint32{kstate.MetricEnd, kstate.MetricTier, kstate.MetricRanking}; !slices.Equal(got, want) {
+			t.Errorf("deletes metrics %v, want %v", got, want)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -19,6 +20,9 @@ func TestFailoverIsOneWrite(t *testing.T) {
 		b.Ruleset = &kstate.Ruleset{Chains: []kstate.NftChain{{Name: "srcnat", Hook: kstate.Postrouting, Type: kstate.NATChain}}}
 		sticks := kstate.Rule{Family: route.IPv4, Priority: kstate.PriorityLink + 1, Table: kstate.Table + 1, Mark: 1, Mask: 255, SuppressPrefixLength: -1}
 		b.Objects.Rules = []kstate.Rule{sticks}
+		link := b.Objects.Nexthops[0]
+		link.ID = sticks.Nexthop()
+		b.Objects.Nexthops = append(b.Objects.Nexthops, link)
 		f.r.Submit(b.Batch)
 		synctest.Wait()
 		f.kernel.Applied()
@@ -51,6 +55,39 @@ func TestFailoverIsOneWrite(t *testing.T) {
 		want := []string{kstate.PutNexthop(moved).String(), kstate.DeleteRule(sticks).String()}
 		if len(got) < 2 || !slices.Equal(got[:2], want) || !slices.Contains(got, kstate.PutRoute(rest.Routes[0].Route).String()) {
 			t.Errorf("wrote %q, want %q first", got, want)
+		}
+	})
+}
+
+// TestLostIsNotApplied: the quick half of a failover that lost a carrier is not applied before the routes are back that the kernel
+// took with it.
+func TestLostIsNotApplied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, false)
+		defer f.stop()
+		b := f.batch()
+		b.Ruleset = &kstate.Ruleset{Chains: []kstate.NftChain{{Name: "srcnat", Hook: kstate.Postrouting, Type: kstate.NATChain}}}
+		f.r.Submit(b.Batch)
+		synctest.Wait()
+		quick := b.Batch
+		quick.Sequence, quick.Ruleset, quick.Routes, quick.Lost = 2, nil, nil, []int{1}
+		quick.Objects.Nexthops = slices.Clone(b.Objects.Nexthops[1:])
+		quick.Objects.Nexthops[1].Members = []kstate.Member{{ID: quick.Objects.Nexthops[0].ID, Weight: 1}}
+		rest := quick
+		rest.Sequence, rest.Lost = 3, nil
+		f.kernel.SetCarrier(1, false)
+		f.r.note = func(n Note) {
+			if n.Kind == "applied" && !strings.Contains(f.kernel.String(), "4.0.0.0/8") {
+				t.Errorf("applied %d without the route", n.Sequence)
+			}
+		}
+		f.r.mu.Lock() // both are there before the loop looks
+		f.r.inbox = append(f.r.inbox, quick, rest)
+		f.r.mu.Unlock()
+		f.r.poke()
+		synctest.Wait()
+		if s := f.r.Status(); s.Sequence != 3 || s.Refused != 0 {
+			t.Errorf("at %d, refused %d", s.Sequence, s.Refused)
 		}
 	})
 }

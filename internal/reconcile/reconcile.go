@@ -225,6 +225,7 @@ func (r *Reconciler) turn(ctx context.Context) bool {
 		for i := range batches {
 			settled := r.sequence == r.accepted
 			r.accept(&batches[i])
+			settled = settled && r.routes.differ <= r.left // none was lost with a carrier
 			if i+1 < len(batches) && quick(&batches[i]) && r.rulesetDone != "" {
 				ok = r.writeQuick(ctx, settled) && ok
 			}
@@ -238,6 +239,7 @@ func (r *Reconciler) turn(ctx context.Context) bool {
 	if r.mode != plan.Hold {
 		r.applied()
 	}
+	r.left = r.routes.differ
 	return ok
 }
 
@@ -247,7 +249,8 @@ func quick(b *plan.Batch) bool {
 }
 
 // writeQuick writes groups and rules of a quick batch behind which another waits already: in that one the routes may have other
-// groups, so that without the first they would have to be moved one by one. Where all before it is in the kernel, all of it is too.
+// groups, so that without the first they would have to be moved one by one. Settled: all routes are in the kernel that it takes, so that
+// with these all of the batch is.
 func (r *Reconciler) writeQuick(ctx context.Context, settled bool) bool {
 	ok := r.applySmall(ctx, r.steps())
 	if ok && settled && r.mode == plan.Full {
@@ -323,14 +326,16 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 	if r.more {
 		return true, r.apply(ctx, ruleChanges(r.steps().After)) && ok
 	}
-	for {
-		routes := r.dirtyDeletes()
-		if len(routes.changes) == 0 {
-			break
-		}
-		ok = r.applyLot(ctx, routes) && ok
-		if r.waiting() {
-			return false, ok
+	for _, metric := range [...]uint32{kstate.MetricEnd, kstate.MetricTier, 0} {
+		for {
+			routes := r.dirtyDeletes(metric)
+			if len(routes.changes) == 0 {
+				break
+			}
+			ok = r.applyLot(ctx, routes) && ok
+			if r.waiting() {
+				return false, ok
+			}
 		}
 	}
 	ok = r.apply(ctx, r.steps().After) && ok
