@@ -26,6 +26,9 @@ type Steps struct {
 // Empty reports whether nothing is to do.
 func (s Steps) Empty() bool { return len(s.Before)+len(s.Unstick)+len(s.After) == 0 }
 
+// Behind is what is left for behind the routes. A rule that was to wait for them may have its nexthop again by then.
+func (s Steps) Behind() []kstate.Change { return slices.Concat(s.Unstick, s.After) }
+
 // Diff gives the steps from actual to desired. Diff of equals is empty; each step may be done twice.
 func Diff(actual, desired Objects) Steps {
 	var s Steps

@@ -91,3 +91,26 @@ func TestLostIsNotApplied(t *testing.T) {
 		}
 	})
 }
+
+// TestARuleGoesWithItsNexthopBack: the rule of a link that lost its carrier, has it again and is dead is deleted, though the nexthop
+// was not there when that began and is there when it ends.
+func TestARuleGoesWithItsNexthopBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, false)
+		defer f.stop()
+		b := f.batch()
+		b.Objects.Nexthops[0].ID = kstate.LinkNexthop(1, route.IPv4)
+		b.Objects.Nexthops[2].Members[0].ID = b.Objects.Nexthops[0].ID
+		b.Objects.Rules = append(b.Objects.Rules, kstate.Rule{Family: route.IPv4, Priority: kstate.PriorityLink + 1, Table: kstate.Table + 1, Mark: 1, Mask: 255, SuppressPrefixLength: -1})
+		f.r.Submit(b.Batch)
+		synctest.Wait()
+		f.kernel.SetCarrier(1, false)
+		f.kernel.SetCarrier(1, true)
+		b.Sequence, b.Routes, b.Lost, b.Objects.Rules = 2, nil, []int{1}, b.Objects.Rules[:1]
+		f.r.Submit(b.Batch)
+		synctest.Wait()
+		if text := f.kernel.String(); strings.Contains(text, "fwmark") || !strings.Contains(text, "dev #1") {
+			t.Errorf("the kernel holds\n%s", text)
+		}
+	})
+}

@@ -324,7 +324,7 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 		return true, r.apply(ctx, r.deadSingles()) && ok
 	}
 	if r.more {
-		return true, r.apply(ctx, ruleChanges(r.steps().After)) && ok
+		return true, r.apply(ctx, ruleChanges(r.steps().Behind())) && ok
 	}
 	for _, metric := range [...]uint32{kstate.MetricEnd, kstate.MetricTier, 0} {
 		for {
@@ -338,7 +338,7 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 			}
 		}
 	}
-	ok = r.apply(ctx, r.steps().After) && ok
+	ok = r.apply(ctx, r.steps().Behind()) && ok
 	// Behind everything: it changes no way that a packet goes now.
 	return true, r.apply(ctx, plan.Again(r.wanted, r.puts)) && ok
 }
