@@ -27,15 +27,21 @@ func (e *Engine) staged(l *link, k SessionKey) {
 		s.stagedSince = e.now
 	}
 	latest := max(s.stagedSince.Add(stageTime).Sub(e.now), 0)
-	if !s.complete {
+	if !s.complete || e.silent(l, k.Family) {
 		latest = min(stagePause, latest)
 	}
 	e.at(dueKey{"staged", k}, latest)
 }
 
-// stages reports whether what a session says now waits for more.
+// stages reports whether what a session says now waits for more. What a neighbor says first may be a whole table, also where it took
+// so long to begin that nothing more was waited for.
 func (e *Engine) stages(l *link, f route.Family) bool {
-	return !l.session[at(f)].complete || e.tables[at(f)].table.Waits(l.number)
+	return !l.session[at(f)].complete || e.silent(l, f) || e.tables[at(f)].table.Waits(l.number)
+}
+
+// silent reports whether nothing that a neighbor said was taken yet, or is left, and no End-of-RIB tells that this is all.
+func (e *Engine) silent(l *link, f route.Family) bool {
+	return !l.session[at(f)].ends && e.tables[at(f)].table.Counts(l.number).Received == 0
 }
 
 // take takes what a session staged into its table.

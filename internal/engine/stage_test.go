@@ -172,3 +172,26 @@ func TestSuddenShrinkWhileOthersSpeak(t *testing.T) {
 		}
 	})
 }
+
+// TestALateTableIsTakenWhole: a neighbor that begins long after its session came up, when nothing was waited for any more, says a
+// table like any other: what comes before its end is not decided.
+func TestALateTableIsTakenWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{})
+		defer f.end()
+		f.tell(SessionUp{Key: keyPrimary})
+		f.sleep(quietTime + time.Second)
+		f.tell(announce(keyPrimary, "192.0.2.2", "4.0.0.0/8"), announce(keyPrimary, "192.0.2.2", "5.0.0.0/8"))
+		if f.has("4.0.0.0/8") {
+			t.Error("the beginning of a table is decided at once")
+		}
+		f.sleep(stagePause + time.Millisecond)
+		if !f.has("4.0.0.0/8") || !f.has("5.0.0.0/8") {
+			t.Error("it has ended, and is not taken")
+		}
+		f.tell(announce(keyPrimary, "192.0.2.2", "6.0.0.0/8"))
+		if !f.has("6.0.0.0/8") {
+			t.Error("what comes after the table waits")
+		}
+	})
+}
