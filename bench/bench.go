@@ -77,6 +77,10 @@ func (b *bench) alternate(r *stat.Result, rounds int, variants []variant, one fu
 			}
 			start := time.Now()
 			values, err := one(v)
+			for again := 0; again < 3 && errors.Is(err, errStood) && b.ctx.Err() == nil; again++ {
+				b.log.Warn("measured again", "row", v.name, "round", round+1, "reason", err)
+				values, err = one(v)
+			}
 			if err != nil {
 				b.log.Error("no result", "row", v.name, "round", round+1, "error", err)
 				r.Fail(v.name, fmt.Sprintf("round %d: %v", round+1, err))

@@ -24,6 +24,13 @@ const (
 	watchAtMost  = 45 * time.Second
 )
 
+// What a router does in the kernel may keep the sender, a process, from its processor for 10 ms: a walk over all of conntrack's
+// table, for one. It keeps no packet that comes by a wire. A round in which the sender stood still for longer than tooLate just before
+// forwarding had moved says nothing: it is measured again.
+const tooLate = 3 * time.Millisecond
+
+var errStood = errors.New("the sender stood still")
+
 // failure is what happens to the better neighbor.
 type failure func(p *play) error
 
@@ -97,6 +104,9 @@ func (p *play) moved(to int, wants []site.Want, fail failure, while time.Duratio
 	took, ok := st.Moved(at, p.Peers[to])
 	if !ok {
 		return at, 0, 0, fmt.Errorf("packets did not move to %s", p.Peers[to].Name)
+	}
+	if late := st.Late(at, took); late > tooLate {
+		return at, 0, 0, fmt.Errorf("%w for %s", errStood, late)
 	}
 	lost, _ = st.Lost(at.Add(-time.Millisecond))
 	return at, took, lost, nil

@@ -84,7 +84,7 @@ func (d document) markdown() string {
 Written by `+"`make bench`"+`; do not edit. All routers of a table were measured in this one run, a round of each in turn, with the same
 neighbors, the same bytes and the same end. Values are medians with their range over the rounds; × is the multiple of the first row's
 median. The senders, the receivers and the clock share the processors with the router, so the figures are of this machine and
-good for comparing inside a table.
+good for comparing inside a table. A round in which the sender of packets stood still for more than 3 ms just before they had moved is measured again.
 
 Begun %s, %d rounds, generated tables of %d routes: one attribute set per UPDATE, 60 sets per 1,000 routes, prefix lengths as in the
 default-free zone.

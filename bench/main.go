@@ -9,19 +9,26 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"bothways/bench/router"
+	"bothways/bench/site"
 )
 
 func main() {
 	if len(os.Args) == 3 && os.Args[1] == router.GoBGPCommand {
 		if err := router.RunGoBGP(context.Background(), os.Args[2], os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) > 3 && os.Args[1] == site.SenderCommand {
+		if err := site.Send(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "stream sender:", err)
 			os.Exit(1)
 		}
 		return
@@ -33,8 +40,6 @@ func main() {
 }
 
 func run() error {
-	// The goroutine that sends packets must find a place whenever its thread wakes, whatever the others do.
-	runtime.GOMAXPROCS(4 * runtime.NumCPU())
 	b := &bench{log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	var names []string
 	for _, c := range cases() {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -24,11 +22,13 @@ type Stream struct {
 	destinations []netip.Addr
 	rate         int
 
+	sender *sender
+
 	stop  context.CancelFunc
 	wait  sync.WaitGroup
 	conns []*net.UDPConn
 
-	sent    []int64   // when, by number of the packet
+	sent    []int64   // when, by number of the packet; from the sender once it has stopped
 	arrived [][]int64 // by peer, by number; 0: not there
 	done    bool
 }
@@ -38,7 +38,7 @@ const maxSeconds = 120
 
 // Start begins a stream of rate packets a second. The destinations must have been given to Answer.
 func (s *Site) Start(ctx context.Context, destinations []netip.Addr, rate int) (*Stream, error) {
-	st := &Stream{site: s, destinations: destinations, rate: rate, sent: make([]int64, 0, rate*maxSeconds)}
+	st := &Stream{site: s, destinations: destinations, rate: rate, sender: &sender{}}
 	ctx, st.stop = context.WithTimeout(ctx, maxSeconds*time.Second)
 	for range s.Peers {
 		st.arrived = append(st.arrived, make([]int64, rate*maxSeconds))
@@ -60,26 +60,7 @@ func (s *Site) Start(ctx context.Context, destinations []netip.Addr, rate int) (
 		st.conns = append(st.conns, c)
 		st.wait.Go(func() { st.receive(c, st.arrived[i]) })
 	}
-	var out *net.UDPConn
-	err := s.LAN.Do(func() error {
-		var err error
-		out, err = net.ListenUDP("udp", &net.UDPAddr{})
-		return err
-	})
-	if err != nil {
-		st.Stop()
-		return nil, err
-	}
-	started := make(chan error, 1)
-	st.wait.Go(func() {
-		defer out.Close()
-		err := ahead()
-		started <- err
-		if err == nil {
-			st.send(ctx, out)
-		}
-	})
-	if err := <-started; err != nil {
+	if err := st.send(ctx); err != nil {
 		st.Stop()
 		return nil, err
 	}
@@ -132,38 +113,13 @@ func arrival(oob []byte) int64 {
 	return time.Now().UnixNano()
 }
 
-// ahead puts this thread before all others of the machine: packets come from outside, and are not late because a router is busy.
-// The thread is not to be used for anything else afterwards.
-func ahead() error {
-	runtime.LockOSThread()
-	return os.NewSyscallError("sched_setattr", unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0))
-}
-
-// send sends in bursts of a millisecond; what it was late for it sends at once.
-func (st *Stream) send(ctx context.Context, out *net.UDPConn) {
-	pause := unix.Timespec{Nsec: int64(time.Millisecond)}
-	buf := make([]byte, 64)
-	start := time.Now()
-	for ctx.Err() == nil {
-		due := int(time.Since(start).Seconds() * float64(st.rate))
-		for len(st.sent) < min(due, cap(st.sent)) {
-			seq := len(st.sent)
-			binary.BigEndian.PutUint64(buf, uint64(seq))
-			st.sent = append(st.sent, time.Now().UnixNano())
-			// A packet that the host has no way for is a lost packet.
-			_, _ = out.WriteToUDPAddrPort(buf, netip.AddrPortFrom(st.destinations[seq%len(st.destinations)], port))
-		}
-		// Not time.Sleep: other goroutines of this process would be in between.
-		_ = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, 0, &pause, nil)
-	}
-}
-
 // Stop ends the stream once what is under way has arrived.
 func (st *Stream) Stop() {
 	if st.done {
 		return
 	}
 	st.done = true
+	st.sent = st.sender.stop()
 	st.stop()
 	time.AfterFunc(200*time.Millisecond, func() {
 		for _, c := range st.conns {
@@ -203,6 +159,20 @@ func (st *Stream) by(seq int) int {
 	}
 	return -1
 }
+
+// Late is how long the sender stood still before the packet that Moved goes by: what the router did meanwhile is not known.
+func (st *Stream) Late(at time.Time, took time.Duration) time.Duration {
+	var gap int64
+	for seq := 1; seq < len(st.sent) && st.sent[seq] <= at.UnixNano()+int64(took); seq++ {
+		if d := st.sent[seq] - st.sent[seq-1]; d > 0 && st.sent[seq] > at.UnixNano()+int64(took)-int64(lateWindow) {
+			gap = max(gap, d)
+		}
+	}
+	return time.Duration(gap)
+}
+
+// lateWindow is how long before the move the sender is looked at: each destination has had a packet by then.
+const lateWindow = 2 * time.Millisecond
 
 // Moved says how long after at the last destination had moved to a peer: from then on packets to every destination
 // arrive there. False: they do not.
