@@ -86,20 +86,26 @@ func (s *sender) stop() (sent []int64) {
 	return sent
 }
 
-// Send is the sender: it sends numbered packets in bursts of a millisecond, to the destinations in turn, until it is killed; what it
+// Send is the sender: it sends numbered packets in bursts of a millisecond, to the destinations in turn, until it is killed; all are of one family. What it
 // was late for it sends at once. Its file 3 takes when it sent each.
 func Send(args []string) error {
 	rate, err := strconv.Atoi(args[0])
 	if err != nil {
 		return err
 	}
-	var to []*unix.SockaddrInet4
+	family := unix.AF_INET
+	var to []unix.Sockaddr
 	for _, a := range args[1:] {
 		d, err := netip.ParseAddr(a)
 		if err != nil {
 			return err
 		}
-		to = append(to, &unix.SockaddrInet4{Port: port, Addr: d.As4()})
+		if d.Is4() {
+			to = append(to, &unix.SockaddrInet4{Port: port, Addr: d.As4()})
+			continue
+		}
+		family = unix.AF_INET6
+		to = append(to, &unix.SockaddrInet6{Port: port, Addr: d.As16()})
 	}
 	debug.SetGCPercent(-1)
 	runtime.LockOSThread()
@@ -112,7 +118,7 @@ func Send(args []string) error {
 		return os.NewSyscallError("mmap", err)
 	}
 	sent := unsafe.Slice((*int64)(unsafe.Pointer(&memory[0])), size)
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("socket", err)
 	}
