@@ -170,7 +170,7 @@ func bothwaysConfig(s Setup, socket string) string {
 			}
 		}
 		if s.Probe.IsValid() {
-			line(2, "track: {probes: [{icmp: %s}], every: 100ms, timeout: 100ms, down-after: 3}", s.Probe)
+			line(2, "track: {probes: [{icmp: %s}], every: 100ms, timeout: 100ms, down-after: 3, up-after: 1, up-delay: 0s}", s.Probe)
 		}
 	}
 	line(0, "state: %q\napi: {socket: %q}", filepath.Dir(socket), socket)
