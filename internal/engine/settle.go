@@ -146,7 +146,7 @@ func (e *Engine) batch(mode plan.Mode) plan.Batch {
 	b.Sysctls = fib.Sysctls(links, e.insidePresent())
 	for _, t := range e.tables {
 		for _, l := range e.state(t).Dead.Links() {
-			b.Dead = append(b.Dead, fib.NexthopOf(l, t.f))
+			b.Dead = append(b.Dead, kstate.LinkNexthop(l, t.f))
 		}
 	}
 	return b
@@ -173,7 +173,7 @@ func (e *Engine) objects() plan.Objects {
 			hop, ok := l.hop(t.f)
 			if ok && s.Present.Has(l.number) {
 				o.Nexthops = append(o.Nexthops, kstate.Nexthop{
-					ID: fib.NexthopOf(l.number, t.f), Family: t.f, Interface: l.index, Gateway: hop.WithZone(""),
+					ID: kstate.LinkNexthop(l.number, t.f), Family: t.f, Interface: l.index, Gateway: hop.WithZone(""),
 				})
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"bothways/internal/fib"
 	"bothways/internal/kstate"
 	"bothways/internal/plan"
 	"bothways/internal/route"
@@ -73,7 +72,7 @@ func TestLotsKeepAFailover(t *testing.T) {
 		if len(batches) < 4 {
 			t.Fatalf("%d batches", len(batches))
 		}
-		dead := kstate.Member{ID: fib.NexthopOf(f.engine.linkNamed("er/primary").number, route.IPv4), Weight: 1}
+		dead := kstate.Member{ID: kstate.LinkNexthop(f.engine.linkNamed("er/primary").number, route.IPv4), Weight: 1}
 		sticks := func(r kstate.Rule) bool {
 			return r.Sticks() && r.Table == kstate.Table+uint32(f.engine.linkNamed("er/primary").number)
 		}

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"bothways/internal/fib"
 	"bothways/internal/kstate"
 	"bothways/internal/route"
 )
@@ -33,7 +32,7 @@ func TestAFailoverDoesNotWaitForATable(t *testing.T) {
 		if !failed || len(batches) < 5 {
 			t.Fatalf("%d batches", len(batches))
 		}
-		dead := fib.NexthopOf(f.engine.linkNamed("er/primary").number, route.IPv4)
+		dead := kstate.LinkNexthop(f.engine.linkNamed("er/primary").number, route.IPv4)
 		uses := func(n kstate.Nexthop) bool {
 			return slices.ContainsFunc(n.Members, func(m kstate.Member) bool { return m.ID == dead })
 		}

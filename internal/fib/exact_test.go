@@ -114,7 +114,7 @@ func linkTablesAgree(t *rapid.T, f *FIB, k kernel, s State) {
 		// The kernel takes the link's nexthop out of all groups, and what is left empty with its routes.
 		var left []kstate.Nexthop
 		for _, g := range groups {
-			g.Members = slices.DeleteFunc(slices.Clone(g.Members), func(m kstate.Member) bool { return m.ID == NexthopOf(l, route.IPv4) })
+			g.Members = slices.DeleteFunc(slices.Clone(g.Members), func(m kstate.Member) bool { return m.ID == kstate.LinkNexthop(l, route.IPv4) })
 			if len(g.Members) > 0 {
 				left = append(left, g)
 			}

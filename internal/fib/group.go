@@ -8,10 +8,7 @@ import (
 	"bothways/internal/route"
 )
 
-// NexthopOf is the id of a link's own nexthop object in a family.
-func NexthopOf(l route.Link, f route.Family) kstate.NexthopID { return kstate.LinkNexthop(l, f) }
-
-// LinkOf is the reverse of NexthopOf.
+// LinkOf is the reverse of kstate.LinkNexthop.
 func LinkOf(id kstate.NexthopID) (route.Link, route.Family, bool) {
 	off := id - kstate.NexthopFirst
 	f := route.Family(off >> 12)
@@ -118,7 +115,7 @@ func (g *groups) objects(s State) []kstate.Nexthop {
 		}
 		n := kstate.Nexthop{ID: have.id, Family: g.family}
 		for _, l := range links {
-			n.Members = append(n.Members, kstate.Member{ID: NexthopOf(l, g.family), Weight: g.rankings.Get(r).Weight(l)})
+			n.Members = append(n.Members, kstate.Member{ID: kstate.LinkNexthop(l, g.family), Weight: g.rankings.Get(r).Weight(l)})
 		}
 		out = append(out, n)
 	}
