@@ -86,8 +86,8 @@ func (s *sender) stop() (sent []int64) {
 	return sent
 }
 
-// Send is the sender: it sends numbered packets in bursts of a millisecond, to the destinations in turn, until it is killed; all are of one family. What it
-// was late for it sends at once. Its file 3 takes when it sent each.
+// Send is the sender: it sends numbered packets in bursts of a millisecond, to the destinations in turn, until it is killed; all are
+// of one family. What it was late for it sends at once. Its file 3 takes when it sent each.
 func Send(args []string) error {
 	rate, err := strconv.Atoi(args[0])
 	if err != nil {

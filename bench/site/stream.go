@@ -164,7 +164,7 @@ func (st *Stream) by(seq int) int {
 func (st *Stream) Late(at time.Time, took time.Duration) time.Duration {
 	var gap int64
 	for seq := 1; seq < len(st.sent) && st.sent[seq] <= at.UnixNano()+int64(took); seq++ {
-		if d := st.sent[seq] - st.sent[seq-1]; d > 0 && st.sent[seq] > at.UnixNano()+int64(took)-int64(lateWindow) {
+		if d := st.sent[seq] - st.sent[seq-1]; st.sent[seq] > at.UnixNano()+int64(took)-int64(lateWindow) {
 			gap = max(gap, d)
 		}
 	}

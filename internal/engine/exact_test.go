@@ -110,9 +110,9 @@ func (m *machine) boot(t *rapid.T, c *config.Config, now time.Time, numbers map[
 	e.settle()
 }
 
-// turn is one of Run.
+// turn is one of Run, also without events, and those that follow for what it put off.
 func (m *machine) turn(now time.Time, events ...Event) {
-	for len(events) > 0 {
+	for again := true; again; again = len(events) > 0 {
 		m.engine.now, m.engine.taken = now, 0
 		for _, ev := range events {
 			m.engine.handle(ev)
@@ -195,6 +195,15 @@ type world struct {
 	said  map[SessionKey]*said
 
 	reloaded bool // in this turn
+}
+
+// newWorld is one in which nothing has happened yet.
+func newWorld(t *rapid.T, sites []*config.Config) *world {
+	w := &world{machine: newMachine(kerneltest.New(allUp().All...)), sites: sites, site: sites[rapid.IntRange(0, 1).Draw(t, "first")], now: time.Unix(1_000_000, 0), said: map[SessionKey]*said{}}
+	for _, k := range exactKeys {
+		w.said[k] = newSaid()
+	}
+	return w
 }
 
 func (w *world) configured(k SessionKey) bool {
@@ -302,6 +311,15 @@ func (w *world) event(t *rapid.T) []Event {
 	return w.session(t)
 }
 
+// events draws what one turn takes.
+func (w *world) events(t *rapid.T) (out []Event) {
+	w.reloaded = false
+	for range rapid.IntRange(1, 8).Draw(t, "events") {
+		out = append(out, w.event(t)...)
+	}
+	return out
+}
+
 // inTheMiddle draws something that happens while tables are decided.
 func (w *world) inTheMiddle(t *rapid.T) Event {
 	all := []NeighborSeen{{Index: 2, Address: netip.MustParseAddr("192.0.2.2")}, {Index: 3, Address: netip.MustParseAddr("192.0.2.6")}, {Index: 4, Address: netip.MustParseAddr("198.18.1.1")}}
@@ -350,7 +368,7 @@ func (w *world) scratch(t *rapid.T) string {
 // check waits until all that was said is taken, and compares.
 func (w *world) check(t *rapid.T, what string) {
 	w.now = w.now.Add(stageTime + time.Second)
-	w.turn(w.now, timer{})
+	w.turn(w.now)
 	got := w.written(t)
 	if w.engine.sent.mode != plan.Full {
 		return
@@ -371,21 +389,14 @@ func without(a, b string) string {
 func TestKernelIsAsFromScratch(t *testing.T) {
 	sites := exactSites(t)
 	rapid.Check(t, func(t *rapid.T) {
-		w := &world{machine: newMachine(kerneltest.New(allUp().All...)), sites: sites, site: sites[rapid.IntRange(0, 1).Draw(t, "first")], now: time.Unix(1_000_000, 0), said: map[SessionKey]*said{}}
-		for _, k := range exactKeys {
-			w.said[k] = newSaid()
-		}
+		w := newWorld(t, sites)
 		w.boot(t, w.site, w.now, nil)
 		defer func() { w.stop() }()
 		for turn := range rapid.IntRange(1, 10).Draw(t, "turns") {
 			if rapid.IntRange(0, 14).Draw(t, "restart") == 0 {
 				w.restart(t)
 			}
-			var events []Event
-			w.reloaded = false
-			for range rapid.IntRange(1, 8).Draw(t, "events") {
-				events = append(events, w.event(t)...)
-			}
+			events := w.events(t)
 			for range rapid.IntRange(0, 2).Draw(t, "during") {
 				w.during = append(w.during, w.inTheMiddle(t))
 			}

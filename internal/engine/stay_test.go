@@ -79,10 +79,7 @@ func sticks(k *kerneltest.Kernel, mark uint32) bool {
 func TestConnectionsStay(t *testing.T) {
 	sites := exactSites(t)
 	rapid.Check(t, func(t *rapid.T) {
-		w := &world{machine: newMachine(kerneltest.New(allUp().All...)), sites: sites, site: sites[rapid.IntRange(0, 1).Draw(t, "first")], now: time.Unix(1_000_000, 0), said: map[SessionKey]*said{}}
-		for _, k := range exactKeys {
-			w.said[k] = newSaid()
-		}
+		w := newWorld(t, sites)
 		s := &stays{kerneltest.New(allUp().All...), w.carrier}
 		w.boot(t, w.site, w.now, nil)
 		defer func() { w.stop() }()
@@ -91,11 +88,7 @@ func TestConnectionsStay(t *testing.T) {
 			if rapid.IntRange(0, 14).Draw(t, "restart") == 0 {
 				w.restart(t)
 			}
-			var events []Event
-			w.reloaded = false
-			for range rapid.IntRange(1, 8).Draw(t, "events") {
-				events = append(events, w.event(t)...)
-			}
+			events := w.events(t)
 			resume := func() {}
 			if rapid.Bool().Draw(t, "together") && w.engine.sent.mode == plan.Full {
 				var err error
