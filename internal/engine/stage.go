@@ -81,12 +81,13 @@ func (e *Engine) takeStaged(t *family) {
 	}
 }
 
-// What the kernel gets to do while the rest of whole tables is decided: with compression it is all or nearly all that there is for
-// it, and half of the time until it forwards by them. Without, it is a small part of the table, which is written best in another
-// order than that in which it is decided.
+// What is decided of whole tables is handed on in lots, so that it is written while the rest is decided. With compression the first
+// few are all or nearly all that there is, and half of the time until the kernel forwards by them; behind them come larger ones,
+// which cost less.
 const (
-	lotSize = 1 << 9
-	lotsMax = 32
+	lotSize   = 1 << 9
+	firstLots = 32
+	laterLots = 8 // times as large
 )
 
 // takeDue takes what takeWhole said, and decides.
@@ -96,7 +97,7 @@ func (e *Engine) takeDue(t *family, emit func(kstate.RouteChange)) {
 		sorts.Go(func() { t.table.SortStaged(l) })
 	}
 	sorts.Wait()
-	lots := 0
+	lots, size := 0, e.lot
 	e.walking = true
 	defer func() { e.walking = false }()
 	t.table.TakeAll(t.due.Links(), func(c rib.Change) {
@@ -104,8 +105,10 @@ func (e *Engine) takeDue(t *family, emit func(kstate.RouteChange)) {
 		if len(e.inbox) > 0 {
 			e.hearUrgent()
 		}
-		if len(t.changes) >= e.lot && lots < lotsMax {
-			lots++
+		if len(t.changes) >= size {
+			if lots++; lots == firstLots {
+				size *= laterLots
+			}
 			e.submitLot(t)
 		}
 	})
@@ -125,7 +128,7 @@ func (e *Engine) submitLot(t *family) {
 		return
 	}
 	b := e.batch(e.sent.mode)
-	b.Routes, t.changes, b.More = slices.Clip(t.changes), nil, true
+	b.Routes, t.changes, b.More = slices.Clip(t.changes), make([]kstate.RouteChange, 0, len(t.changes)), true
 	e.sequence++
 	b.Sequence = e.sequence
 	e.sent.objects, e.sent.more = b.Objects, true

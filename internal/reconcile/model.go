@@ -20,6 +20,7 @@ type model struct {
 	rules    []kstate.Rule
 
 	routes routes
+	lot    lot                      // whose room is used again and again
 	skip   map[kstate.RouteKey]bool // refused in this round: tried again in the next
 	dead   []kstate.NexthopID
 	reads  uint8 // of the kernel's routes; it may wrap
@@ -78,7 +79,6 @@ func (m *model) accept(b *plan.Batch) {
 	if b.Replace {
 		m.routes.changeAll(func(p routePair) bool { return p.wantType != 0 }, func(p *routePair) { p.wantType, p.want = 0, 0 })
 	}
-	queued := len(m.routes.four.queue)
 	for i := range b.Routes {
 		c := &b.Routes[i]
 		m.routes.change(c.Route.RouteKey, func(p *routePair) {
@@ -88,7 +88,6 @@ func (m *model) accept(b *plan.Batch) {
 			}
 		})
 	}
-	m.routes.four.spread(queued)
 }
 
 // lose notes what the kernel does by itself when an interface loses its carrier: nexthops on it go, out of groups too,
@@ -152,10 +151,13 @@ type lot struct {
 	routes  []kstate.Route
 }
 
-// newLot has room for all that is queued, up to maxBatch.
+// newLot is an empty lot with room for maxBatch routes. It takes the place of the one before.
 func (m *model) newLot() *lot {
-	n := min(m.routes.queued(), maxBatch)
-	return &lot{make([]kstate.Change, 0, n), make([]uint32, 0, n), make([]kstate.Route, 0, n)}
+	if m.lot.changes == nil {
+		m.lot = lot{make([]kstate.Change, 0, maxBatch), make([]uint32, 0, maxBatch), make([]kstate.Route, 0, maxBatch)}
+	}
+	m.lot = lot{m.lot.changes[:0], m.lot.places[:0], m.lot.routes[:0]}
+	return &m.lot
 }
 
 // add adds a change, for which there must be room.

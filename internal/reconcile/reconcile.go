@@ -17,6 +17,7 @@ type Kernel interface {
 	Nexthops(context.Context) ([]kstate.Nexthop, error)
 	Routes(context.Context, func(kstate.Route) error) error
 	Rules(context.Context) ([]kstate.Rule, error)
+	// Apply keeps nothing of the changes but in what it returns: their room is used again.
 	Apply(context.Context, []kstate.Change) []kstate.Failure
 	Sysctl(key string) (string, error)
 	SetSysctl(key, value string) error

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 
 	"bothways/internal/kstate"
@@ -48,7 +49,11 @@ type space struct{ table, metric uint32 }
 // key4 is an IPv4 route: the address, behind it the number of its space, and the length of the prefix.
 type key4 uint64
 
-func (k key4) space() uint16 { return uint16(k >> 8) }
+func (k key4) space() uint16   { return uint16(k >> 8) }
+func (k key4) address() uint32 { return uint32(k >> 32) }
+
+// level is lower the more zeros the address ends with.
+func (k key4) level() int { return maxLevel - bits.TrailingZeros32(k.address()) }
 
 type key6 struct {
 	hi, lo uint64
@@ -58,9 +63,13 @@ type key6 struct {
 
 func (k key6) space() uint16 { return k.number }
 
+// level is one for all: to the kernel's IPv6 table the order is all the same.
+func (k key6) level() int { return 0 }
+
 type routeID interface {
 	comparable
 	space() uint16
+	level() int // of the queue
 }
 
 // book is the part of one family. Routes keep their place, which is what the queue holds; what is in the queue has its mark,
@@ -70,7 +79,7 @@ type book[K routeID] struct {
 	pages        [][]kept[K]
 	used         uint32
 	free         []uint32
-	queue, later []uint32 // later: looked at in this pass, and not taken
+	queue, later queue // later: looked at in this pass, and not taken
 }
 
 type kept[K routeID] struct {
@@ -144,7 +153,7 @@ func (r *routes) pack6(k kstate.RouteKey) key6 {
 
 func (r *routes) unpack4(k key4) kstate.RouteKey {
 	var a [4]byte
-	binary.BigEndian.PutUint32(a[:], uint32(k>>32))
+	binary.BigEndian.PutUint32(a[:], k.address())
 	return r.key(k.space(), netip.PrefixFrom(netip.AddrFrom4(a), int(uint8(k))))
 }
 
@@ -160,9 +169,6 @@ func (r *routes) key(n uint16, p netip.Prefix) kstate.RouteKey {
 }
 
 func (r *routes) len() int { return len(r.four.places) + len(r.six.places) }
-
-// queued is how many routes a pass still has to look at.
-func (r *routes) queued() int { return len(r.four.queue) + len(r.six.queue) }
 
 // change lets f change a route, which is zero where it is not known.
 func (r *routes) change(k kstate.RouteKey, f func(*routePair)) {
@@ -190,7 +196,7 @@ func changeAt[K routeID](r *routes, b *book[K], place uint32, f func(*routePair)
 	r.differ += one(!p.agrees()) - one(!was.agrees())
 	if !p.agrees() && !p.queued {
 		p.queued = true
-		b.queue = append(b.queue, place)
+		b.queue.add(p.key.level(), place)
 	}
 	b.tidy(place)
 }
@@ -244,9 +250,8 @@ func (r *routes) take(limit int, ready func(kstate.RouteKey, routePair) bool, gi
 
 func take[K routeID](b *book[K], limit int, unpack func(K) kstate.RouteKey, ready func(kstate.RouteKey, routePair) bool, give func(kstate.RouteKey, routePair, uint32)) int {
 	n := 0
-	for n < limit && len(b.queue) > 0 {
-		place := b.queue[0]
-		b.queue = b.queue[1:]
+	for n < limit && b.queue.n > 0 {
+		place := b.queue.next()
 		p := b.at(place)
 		if p.agrees() {
 			p.queued = false
@@ -255,7 +260,7 @@ func take[K routeID](b *book[K], limit int, unpack func(K) kstate.RouteKey, read
 		}
 		key := unpack(p.key)
 		if !ready(key, p.routePair) {
-			b.later = append(b.later, place)
+			b.later.add(p.key.level(), place)
 			continue
 		}
 		p.queued = false
@@ -267,16 +272,8 @@ func take[K routeID](b *book[K], limit int, unpack func(K) kstate.RouteKey, read
 
 // rewind begins a pass over all that is queued.
 func (r *routes) rewind() {
-	r.four.rewind()
-	r.six.rewind()
-}
-
-func (b *book[K]) rewind() {
-	if len(b.queue) == 0 {
-		b.queue, b.later = b.later, nil
-		return
-	}
-	b.queue, b.later = append(b.queue, b.later...), nil
+	r.four.queue.addAll(&r.four.later)
+	r.six.queue.addAll(&r.six.later)
 }
 
 // again puts a route that was taken back into the queue, if it still disagrees.

@@ -97,6 +97,10 @@ func (k *Kernel) Apply(ctx context.Context, changes []kstate.Change) []kstate.Fa
 	for _, c := range changes {
 		err := ctx.Err()
 		if err == nil {
+			if c.Route != nil {
+				r := *c.Route // the caller's to use again
+				c.Route = &r
+			}
 			k.applied = append(k.applied, c)
 			if k.fail != nil {
 				err = k.fail(c)

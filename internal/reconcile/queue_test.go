@@ -1,0 +1,84 @@
+package reconcile
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"bothways/internal/kstate"
+)
+
+// TestQueue: what is in comes out once, lower levels first, and those of one level in the order in which they came.
+func TestQueue(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		type item struct {
+			level int
+			place uint32
+		}
+		var q, other queue
+		var have, set []item
+		for place := range uint32(rapid.IntRange(1, 300).Draw(t, "steps")) {
+			switch rapid.IntRange(0, 5).Draw(t, "step") {
+			case 0:
+				if len(have) == 0 {
+					continue
+				}
+				want := slices.MinFunc(have, func(a, b item) int { return a.level - b.level })
+				if got := q.next(); got != want.place {
+					t.Fatalf("next is %d, want %d of level %d", got, want.place, want.level)
+				}
+				have = slices.Delete(have, slices.Index(have, want), slices.Index(have, want)+1)
+			case 1:
+				q.addAll(&other)
+				have, set = append(have, set...), nil
+			case 2:
+				level := rapid.IntRange(0, maxLevel).Draw(t, "level")
+				other.add(level, place)
+				set = append(set, item{level, place})
+			default:
+				level := rapid.IntRange(0, maxLevel).Draw(t, "level")
+				q.add(level, place)
+				have = append(have, item{level, place})
+			}
+			if q.n != len(have) || other.n != len(set) {
+				t.Fatalf("%d and %d queued, want %d and %d", q.n, other.n, len(have), len(set))
+			}
+		}
+	})
+}
+
+// TestLevels: a whole table that is wanted in the order of its addresses is written level by level.
+func TestLevels(t *testing.T) {
+	m := newModel()
+	const many = 3000
+	for i := range uint32(many) {
+		var a [4]byte
+		binary.BigEndian.PutUint32(a[:], 10<<24+i<<8)
+		key := kstate.RouteKey{Table: kstate.Table, Prefix: netip.PrefixFrom(netip.AddrFrom4(a), 24), Metric: kstate.MetricTier}
+		m.routes.change(key, func(p *routePair) { p.wantType = kstate.Blackhole })
+	}
+	zeros, written := 32, 0
+	for {
+		l := m.dirtyPuts()
+		if len(l.changes) == 0 {
+			break
+		}
+		for i, c := range l.changes {
+			a := c.Route.Prefix.Addr().As4()
+			z := bits.TrailingZeros32(binary.BigEndian.Uint32(a[:]))
+			if z > zeros {
+				t.Fatalf("%s is written behind one with %d zeros at its end", c.Route.Prefix, zeros)
+			}
+			zeros = z
+			m.routes.wrote(&l.changes[i], l.places[i])
+			written++
+		}
+	}
+	if written != many {
+		t.Errorf("%d were written, want %d", written, many)
+	}
+}
