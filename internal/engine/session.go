@@ -118,6 +118,7 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 	if e.stages(l, t.f) {
 		say = t.table.Stage
 	}
+	s.said = false
 	for _, u := range updates {
 		e.taken += len(u.Announced) + len(u.Withdrawn)
 		if u.Family == t.f {
@@ -168,7 +169,7 @@ func (e *Engine) endOfRIB(k SessionKey) {
 	if l == nil || !s.up {
 		return
 	}
-	s.complete, e.changed = true, true
+	s.complete, s.said, e.changed = true, true, true
 	delete(e.due, dueKey{"quiet", k})
 	e.staged(l, k)
 	e.takeWhole(k.Family)

@@ -51,6 +51,7 @@ type sessionState struct {
 	held        *held
 	lost        map[netip.Prefix]lost // taken back within policy.HoldWindow
 	stagedSince time.Time             // the first of what waits for the rest of the table
+	said        bool                  // nothing came behind its last End-of-RIB, sent or taken from its silence
 	order       []lostAt              // the oldest first; what is not in lost any more may still be here
 }
 

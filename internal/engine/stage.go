@@ -64,7 +64,7 @@ func (e *Engine) hearTaken(l *link, f route.Family) {
 func (e *Engine) takeWhole(f route.Family) {
 	t := e.tables[at(f)]
 	for _, l := range e.links {
-		if s := &l.session[at(f)]; s.up && !s.complete && t.table.Waits(l.number) {
+		if s := &l.session[at(f)]; s.up && !s.said && (!s.complete || e.silent(l, f)) && t.table.Waits(l.number) {
 			return
 		}
 	}

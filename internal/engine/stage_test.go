@@ -194,3 +194,47 @@ func TestALateTableIsTakenWhole(t *testing.T) {
 		}
 	})
 }
+
+// TestAnotherEndLeavesALateTable: such a table is also left whole where another neighbor's table ends meanwhile by its silence.
+func TestAnotherEndLeavesALateTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{})
+		defer f.end()
+		f.tell(SessionUp{Key: keyPrimary})
+		f.sleep(quietTime + time.Second)
+		f.tell(SessionUp{Key: keySecondary}, announce(keySecondary, "192.0.2.6", "7.0.0.0/8"))
+		f.sleep(quietTime - 10*time.Millisecond)
+		f.tell(announce(keyPrimary, "192.0.2.2", "4.0.0.0/8"))
+		f.sleep(20 * time.Millisecond)
+		if f.has("4.0.0.0/8") {
+			t.Error("the beginning of a table is decided with another's end")
+		}
+		f.tell(announce(keyPrimary, "192.0.2.2", "5.0.0.0/8"))
+		if f.has("5.0.0.0/8") {
+			t.Error("and the rest as it comes")
+		}
+		f.sleep(stagePause + time.Millisecond)
+		for _, p := range []string{"4.0.0.0/8", "5.0.0.0/8", "7.0.0.0/8"} {
+			if !f.has(p) {
+				t.Errorf("%s is not taken", p)
+			}
+		}
+	})
+}
+
+// TestInterfacesLeaveATable: a table goes on being taken whole where the interfaces are listed meanwhile, which they are whenever
+// something about one of them changes.
+func TestInterfacesLeaveATable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{})
+		defer f.end()
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", "4.0.0.0/8"), allUp())
+		if f.has("4.0.0.0/8") {
+			t.Error("the beginning of a table is decided with the interfaces")
+		}
+		f.tell(announce(keyPrimary, "192.0.2.2", "5.0.0.0/8"), SessionEndOfRIB{keyPrimary})
+		if !f.has("4.0.0.0/8") || !f.has("5.0.0.0/8") {
+			t.Error("it has ended, and is not taken")
+		}
+	})
+}

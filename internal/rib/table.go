@@ -110,8 +110,12 @@ func (t *Table) Apply(l route.Link, imp *policy.Import, u route.Update, limit in
 	return beyond
 }
 
-// SetStatic adds or removes the static default of a link without BGP.
+// SetStatic adds or removes the static default of a link without BGP. Where that is as it was, nothing changes.
 func (t *Table) SetStatic(l route.Link, on bool) {
+	e := t.static(l)
+	if on && e != nil && e.gen == t.counts[l].gen || !on && e == nil {
+		return
+	}
 	t.Take(l)
 	if on {
 		t.put(l, t.family.Default(), nil, policy.Accepted, 0)
@@ -120,6 +124,18 @@ func (t *Table) SetStatic(l route.Link, on bool) {
 	if slot, ok := t.index.get(keyOf(t.family.Default())); ok {
 		t.remove(slot, func(e *entry) bool { return e.link == l && e.set == 0 })
 	}
+}
+
+// static is a link's static default; nil: it has none.
+func (t *Table) static(l route.Link) *entry {
+	slot, ok := t.index.get(keyOf(t.family.Default()))
+	if !ok {
+		return nil
+	}
+	if e := t.routeOf(slot, l); e != nil && e.set == 0 {
+		return e
+	}
+	return nil
 }
 
 func (t *Table) put(l route.Link, p netip.Prefix, a *route.Attrs, reason policy.Reason, limit int) bool {
