@@ -58,7 +58,7 @@ type Engine struct {
 	moves      map[moveKey]uint64 // connections to look at, once the batch of this sequence is in the kernel; 0: the next
 
 	pending []Event // put off during a walk: ahead of the inbox
-	walking bool    // a whole table is being decided
+	walking bool    // tables are being worked on
 
 	now      time.Time
 	taken    int // prefixes in this turn
@@ -141,6 +141,7 @@ func New(c *config.Config, found Adopted, now Interfaces, deps Deps) *Engine {
 	e.orphans = orphans(found.Numbers, e.numbers)
 	for _, f := range route.Families() {
 		e.tables[at(f)] = &family{f: f, table: rib.NewTable(f)}
+		e.tables[at(f)].table.Between(urgentEvery, e.hearUrgent)
 	}
 	e.tally = newTally(nil)
 	e.resume(found.Handover)

@@ -45,6 +45,7 @@ func (e *Engine) settle() {
 			e.submit(first, false)
 		}
 	}
+	e.walking = true
 	for _, t := range e.tables {
 		for _, l := range t.down.Links() {
 			t.table.RemoveLink(l)
@@ -55,6 +56,7 @@ func (e *Engine) settle() {
 		t.fib.Small(e.state(t), emit)
 		e.noteLostRoutes(t)
 	}
+	e.walking = false
 	e.notePins()
 	e.submit(mode, true)
 	e.forgetOutages()

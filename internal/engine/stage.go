@@ -92,19 +92,10 @@ const (
 
 // takeDue takes what takeWhole said, and decides.
 func (e *Engine) takeDue(t *family, emit func(kstate.RouteChange)) {
-	var sorts sync.WaitGroup
-	for _, l := range t.due.Links() {
-		sorts.Go(func() { t.table.SortStaged(l) })
-	}
-	sorts.Wait()
+	e.sortStaged(t)
 	lots, size := 0, e.lot
-	e.walking = true
-	defer func() { e.walking = false }()
 	t.table.TakeAll(t.due.Links(), func(c rib.Change) {
 		t.fib.Change(c, emit)
-		if len(e.inbox) > 0 {
-			e.hearUrgent()
-		}
 		if len(t.changes) >= size {
 			if lots++; lots == firstLots {
 				size *= laterLots
@@ -118,6 +109,20 @@ func (e *Engine) takeDue(t *family, emit func(kstate.RouteChange)) {
 		}
 	}
 	t.due = route.LinkSet{}
+}
+
+// sortStaged sorts what is due, side by side.
+func (e *Engine) sortStaged(t *family) {
+	var sorts sync.WaitGroup
+	for _, l := range t.due.Links() {
+		sorts.Go(func() { t.table.SortStaged(l) })
+	}
+	sorted := make(chan struct{})
+	go func() {
+		sorts.Wait()
+		close(sorted)
+	}()
+	e.hearUrgentUntil(sorted)
 }
 
 // submitLot hands on what is decided so far of one family, in the mode of before: what the next mode deletes may be decided

@@ -14,20 +14,55 @@ func urgent(ev Event) bool {
 	return false
 }
 
-// hearUrgent is called while a whole table is decided, which takes a tenth of a second and more. A link that fails meanwhile does
-// not wait for that: its groups move at once, as in the quick half of a failover. All other events keep their order for later.
+// urgentEvery is how many prefixes are worked on until it is asked whether something is urgent: a tenth of a millisecond at most.
+const urgentEvery = 1 << 8
+
+// hearUrgent is called while tables are worked on, which takes a tenth of a second and more. A link that fails meanwhile does not
+// wait for that: its groups move at once, as in the quick half of a failover. All other events keep their order for later.
 func (e *Engine) hearUrgent() {
+	if !e.walking {
+		return
+	}
 	heard := false
 	for len(e.inbox) > 0 && len(e.pending) < maxPending {
-		ev := <-e.inbox
-		if !urgent(ev) {
-			e.pending = append(e.pending, ev)
-			continue
-		}
-		e.now, heard = time.Now(), true
-		e.handle(ev)
+		heard = e.hearOrPutOff(<-e.inbox) || heard
 	}
-	if heard && e.sent.any && !e.replace && e.statesChanged() {
+	if heard {
+		e.moveGroups()
+	}
+}
+
+// hearUrgentUntil does the same until other work is done.
+func (e *Engine) hearUrgentUntil(done <-chan struct{}) {
+	for {
+		inbox := e.inbox
+		if len(e.pending) >= maxPending {
+			inbox = nil
+		}
+		select {
+		case <-done:
+			return
+		case ev := <-inbox:
+			if e.hearOrPutOff(ev) {
+				e.moveGroups()
+			}
+		}
+	}
+}
+
+// hearOrPutOff takes an event now, if it is urgent, and says so.
+func (e *Engine) hearOrPutOff(ev Event) bool {
+	if !urgent(ev) {
+		e.pending = append(e.pending, ev)
+		return false
+	}
+	e.now = time.Now()
+	e.handle(ev)
+	return true
+}
+
+func (e *Engine) moveGroups() {
+	if e.sent.any && !e.replace && e.statesChanged() {
 		e.noteMoves()
 		e.submit(e.sent.mode, false)
 	}

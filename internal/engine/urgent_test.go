@@ -55,3 +55,38 @@ func TestAFailoverDoesNotWaitForATable(t *testing.T) {
 		}
 	})
 }
+
+// TestAFailoverDoesNotWaitForAnother: a link that fails while the routes of a session that ended are taken out does not wait for
+// that either.
+func TestAFailoverDoesNotWaitForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{})
+		defer f.end()
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", many()...), SessionEndOfRIB{keyPrimary},
+			SessionUp{Key: keySecondary, Ends: true}, announce(keySecondary, "192.0.2.6", many()...), SessionEndOfRIB{keySecondary})
+		before := len(f.batches)
+		failed := false
+		f.submitted = func() {
+			if !failed {
+				failed = true
+				f.engine.Tell(f.ctx, CarrierChanged{Index: 3})
+			}
+		}
+		f.tell(SessionDown{Key: keyPrimary, Reason: "test"})
+		batches := f.batches[before:]
+		if !failed || len(batches) < 3 {
+			t.Fatalf("%d batches", len(batches))
+		}
+		for i, b := range batches[:2] {
+			if len(b.Routes) > 0 {
+				t.Errorf("batch %d has %d routes", i, len(b.Routes))
+			}
+		}
+		if b := batches[1]; !slices.Equal(b.Lost, []int{3}) || !b.More {
+			t.Errorf("the second one lost %v, more %v", b.Lost, b.More)
+		}
+		if b := f.last(); b.More || f.using("20.0.0.1/32") != "isp/main" {
+			t.Errorf("at last it goes by %s, more %v", f.using("20.0.0.1/32"), b.More)
+		}
+	})
+}

@@ -34,19 +34,23 @@ func (t *Table) Commit(each func(Change)) {
 		return
 	}
 	for slot := range t.dirty.all() {
+		t.step()
 		t.touch(*slot)
 		t.index.dests.at(*slot).own = t.decide(*slot)
 	}
 	if int(t.dirty.n) > t.index.size/4 {
 		for slot := range t.index.all() {
+			t.step()
 			t.place(slot)
 		}
 	} else {
 		for slot := range t.dirty.all() {
+			t.step()
 			t.walk(*slot)
 		}
 	}
 	for c := range t.touched.all() {
+		t.step()
 		d := t.index.dests.at(c.slot)
 		d.touched = false
 		if now := d.state(); now != c.old {
@@ -60,6 +64,7 @@ func (t *Table) Commit(each func(Change)) {
 // clear takes out the prefixes without a route that a commit leaves, and ends it.
 func (t *Table) clear() {
 	for slot := range t.dirty.all() {
+		t.step()
 		d := t.index.dests.at(*slot)
 		d.dirty, d.walked = false, false
 		if d.routes == 0 {

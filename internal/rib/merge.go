@@ -77,6 +77,7 @@ func (t *Table) merge(fs feeds, each func(Change)) {
 	at := position{0, -1}
 	have := x.next(&at)
 	for have || len(fs) > 0 {
+		t.step()
 		var k key
 		var rank uint64
 		var slot uint32

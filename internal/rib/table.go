@@ -29,6 +29,10 @@ type Table struct {
 	spares []uint32
 	single [256]RankingID // by link: of a prefix that this link alone has; 0: not asked yet
 
+	between func() // nil, or what Between was given
+	every   int
+	steps   int
+
 	dirty   slab[uint32]
 	touched slab[touch]
 	scratch []Candidate
@@ -310,10 +314,23 @@ func accepted(r policy.Reason) int {
 	return 0
 }
 
+// Between has do called after each so many prefixes of long work, which goes on behind it. Then the table must not be asked for
+// anything but its rankings.
+func (t *Table) Between(every int, do func()) { t.every, t.between = every, do }
+
+// step is one prefix of long work.
+func (t *Table) step() {
+	if t.steps++; t.steps >= t.every && t.between != nil {
+		t.steps = 0
+		t.between()
+	}
+}
+
 // used walks the slots that have routes, in no particular order.
 func (t *Table) used() iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
 		for slot := uint32(1); slot < t.index.dests.n; slot++ {
+			t.step()
 			if t.index.dests.at(slot).routes != 0 && !yield(slot) {
 				return
 			}
