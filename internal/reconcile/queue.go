@@ -4,14 +4,15 @@ package reconcile
 //
 // The kernel's IPv4 table is a trie whose nodes double where routes are dense. In the order of addresses, in which a table is
 // decided, it doubles the same nodes again and again, which costs it a route up to twice as much. Level by level, as key4 has
-// them, it grows everywhere at once, and routes that are near each other still come together.
+// them, it grows everywhere at once, and routes that are near each other still come together. The tables of links have levels of
+// their own behind those of ours: what is new finds its way without them.
 type queue struct {
-	levels [maxLevel + 1][]uint32
+	levels [2 * (maxLevel + 1)][]uint32
 	first  int // no level below has any
 	n      int
 }
 
-const maxLevel = 32
+const maxLevel = 32 // of one table
 
 func (q *queue) add(level int, place uint32) {
 	q.levels[level] = append(q.levels[level], place)

@@ -51,17 +51,17 @@ func TestQueue(t *testing.T) {
 	})
 }
 
-// TestLevels: a whole table that is wanted in the order of its addresses is written level by level.
+// TestLevels: a whole table that is wanted in the order of its addresses is written level by level, and that of a link behind it.
 func TestLevels(t *testing.T) {
 	m := newModel()
 	const many = 3000
 	for i := range uint32(many) {
 		var a [4]byte
 		binary.BigEndian.PutUint32(a[:], 10<<24+i<<8)
-		key := kstate.RouteKey{Table: kstate.Table, Prefix: netip.PrefixFrom(netip.AddrFrom4(a), 24), Metric: kstate.MetricTier}
+		key := kstate.RouteKey{Table: kstate.Table + i%2, Prefix: netip.PrefixFrom(netip.AddrFrom4(a), 24), Metric: kstate.MetricTier}
 		m.routes.change(key, func(p *routePair) { p.wantType = kstate.Blackhole })
 	}
-	zeros, written := 32, 0
+	zeros, table, written := 32, uint32(kstate.Table), 0
 	for {
 		l := m.dirtyPuts()
 		if len(l.changes) == 0 {
@@ -69,6 +69,12 @@ func TestLevels(t *testing.T) {
 		}
 		for i, c := range l.changes {
 			a := c.Route.Prefix.Addr().As4()
+			if c.Route.Table == table+1 {
+				zeros, table = 32, c.Route.Table
+			}
+			if c.Route.Table != table {
+				t.Fatalf("%s is written behind a link's", c.Route)
+			}
 			z := bits.TrailingZeros32(binary.BigEndian.Uint32(a[:]))
 			if z > zeros {
 				t.Fatalf("%s is written behind one with %d zeros at its end", c.Route.Prefix, zeros)

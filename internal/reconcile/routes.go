@@ -69,7 +69,7 @@ func (k key6) level() int { return 0 }
 type routeID interface {
 	comparable
 	space() uint16
-	level() int // of the queue
+	level() int // in the queue, inside its table's
 }
 
 // book is the part of one family. Routes keep their place, which is what the queue holds; what is in the queue has its mark,
@@ -196,9 +196,16 @@ func changeAt[K routeID](r *routes, b *book[K], place uint32, f func(*routePair)
 	r.differ += one(!p.agrees()) - one(!was.agrees())
 	if !p.agrees() && !p.queued {
 		p.queued = true
-		b.queue.add(p.key.level(), place)
+		b.queue.add(level(r, p.key), place)
 	}
 	b.tidy(place)
+}
+
+func level[K routeID](r *routes, k K) int {
+	if r.spaces[k.space()].table == kstate.Table {
+		return k.level()
+	}
+	return maxLevel + 1 + k.level()
 }
 
 // wrote notes a change that the kernel took, of a route that take gave with its place.
@@ -241,14 +248,14 @@ func (r *routes) each(do func(kstate.RouteKey, routePair)) {
 // then must be put back by again. When it gives none the pass has seen all, and the next begins anew. With each it gives its
 // place, for wrote.
 func (r *routes) take(limit int, ready func(kstate.RouteKey, routePair) bool, give func(kstate.RouteKey, routePair, uint32)) {
-	n := take(&r.four, limit, r.unpack4, ready, give)
-	n += take(&r.six, limit-n, r.unpack6, ready, give)
+	n := take(r, &r.four, limit, r.unpack4, ready, give)
+	n += take(r, &r.six, limit-n, r.unpack6, ready, give)
 	if n == 0 {
 		r.rewind()
 	}
 }
 
-func take[K routeID](b *book[K], limit int, unpack func(K) kstate.RouteKey, ready func(kstate.RouteKey, routePair) bool, give func(kstate.RouteKey, routePair, uint32)) int {
+func take[K routeID](r *routes, b *book[K], limit int, unpack func(K) kstate.RouteKey, ready func(kstate.RouteKey, routePair) bool, give func(kstate.RouteKey, routePair, uint32)) int {
 	n := 0
 	for n < limit && b.queue.n > 0 {
 		place := b.queue.next()
@@ -260,7 +267,7 @@ func take[K routeID](b *book[K], limit int, unpack func(K) kstate.RouteKey, read
 		}
 		key := unpack(p.key)
 		if !ready(key, p.routePair) {
-			b.later.add(p.key.level(), place)
+			b.later.add(level(r, p.key), place)
 			continue
 		}
 		p.queued = false
