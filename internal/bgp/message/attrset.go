@@ -71,6 +71,9 @@ func parseAttrs(rest []byte, fourOctet, mandatory bool, nextHop, linkLocal netip
 			p.discard(t.kind, "appears again") // RFC 7606, section 3 g
 			continue
 		}
+		if t.kind == AttrNextHop && nextHop.IsValid() {
+			continue // RFC 4760, section 3: beside MP_REACH_NLRI it means nothing, whatever it is
+		}
 		want, known := t.kind.wantFlags()
 		switch {
 		case !known && t.flags&flagOptional == 0:

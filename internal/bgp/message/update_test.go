@@ -102,6 +102,13 @@ func TestDecode(t *testing.T) {
 		{name: "both families", attrs: []string{reach6, origin, path, nextHop}, nlri: net10, want: []route.Update{
 			{Family: route.IPv4, Announced: ten, Attrs: base(nil)},
 			{Family: route.IPv6, Announced: prefixes("2001:db9::/32"), Attrs: six}}},
+		{name: "NEXT_HOP beside ipv6", attrs: []string{origin, path, "400304 00000000", reach6}, want: []route.Update{
+			{Family: route.IPv6, Announced: prefixes("2001:db9::/32"), Attrs: six}}},
+		{name: "NEXT_HOP of ipv6", attrs: []string{origin, path, "400310 20010db8000000000000000000000002", reach6}, want: []route.Update{
+			{Family: route.IPv6, Announced: prefixes("2001:db9::/32"), Attrs: six}}},
+		{name: "both families, NEXT_HOP nowhere", attrs: []string{reach6, origin, path, "400304 00000000"}, nlri: net10, want: []route.Update{
+			{Family: route.IPv4, Withdrawn: ten}, {Family: route.IPv6, Announced: prefixes("2001:db9::/32"), Attrs: six}},
+			diag: "treat-as-withdraw: NEXT_HOP: 0.0.0.0 cannot be a next hop"},
 		{name: "family that was not agreed on", attrs: []string{reach6, origin, path, nextHop}, nlri: net10,
 			opts: &Options{FourOctetAS: true, Families: []route.Family{route.IPv4}}, want: announced(base(nil)),
 			diag: "ignored: MP_REACH_NLRI: the family was not agreed on"},
