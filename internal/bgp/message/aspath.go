@@ -57,6 +57,24 @@ func parseASPath(b []byte, width int) (route.ASPath, error) {
 	return path, nil
 }
 
+// outsideSegments leaves the confederation segments of an AS4_PATH out, where there are any. What is malformed stays as it is.
+func outsideSegments(b []byte) (out []byte, found bool) {
+	for rest := b; len(rest) > 0; {
+		if len(rest) < 2 || len(rest) < 2+4*int(rest[1]) {
+			return b, false
+		}
+		n := 2 + 4*int(rest[1])
+		switch route.SegmentKind(rest[0]) {
+		case route.ConfedSequence, route.ConfedSet:
+			found = true
+		default:
+			out = append(out, rest[:n]...)
+		}
+		rest = rest[n:]
+	}
+	return out, found
+}
+
 // joinPaths returns the first lead hops of head, then tail. A set counts as one hop.
 func joinPaths(head route.ASPath, lead int, tail route.ASPath) route.ASPath {
 	var path route.ASPath

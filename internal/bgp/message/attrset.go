@@ -243,7 +243,11 @@ func (p *attrParser) as4(t tlv) {
 		p.discard(t.kind, "from a neighbor with four-octet AS numbers")
 		return
 	}
-	path, err := parseASPath(t.value, 4)
+	v, confederation := outsideSegments(t.value)
+	if confederation {
+		p.discard(t.kind, "confederation segments are left out") // RFC 6793, section 6
+	}
+	path, err := parseASPath(v, 4)
 	if err != nil {
 		p.discard(t.kind, "%v", err)
 		return

@@ -138,6 +138,9 @@ func TestDecode(t *testing.T) {
 			nlri: net10, opts: &Options{Families: route.Families()}, want: announced(base(func(a *route.Attrs) { a.Path = route.SequencePath(12076, ASTrans) }))},
 		{name: "AS4_PATH from a four-byte neighbor", attrs: []string{origin, path, nextHop, "c01106 0201 fa56ea00"}, nlri: net10,
 			want: announced(base(nil)), diag: "attribute discard: AS4_PATH: from a neighbor with four-octet AS numbers"},
+		{name: "AS4_PATH with a confederation", attrs: []string{origin, "400206 0202 2f2c 5ba0", nextHop, "c0110c 0301 0000fc00 0201 fa56ea00"}, nlri: net10,
+			opts: &Options{Families: route.Families()}, want: announced(base(func(a *route.Attrs) { a.Path = route.SequencePath(12076, 4200000000) })),
+			diag: "attribute discard: AS4_PATH: confederation segments are left out"},
 		{name: "AS4_PATH malformed", attrs: []string{origin, path2, nextHop, "c01105 0201 fa56ea"}, nlri: net10,
 			opts: &Options{Families: route.Families()}, want: announced(base(nil)), diag: "attribute discard: AS4_PATH: segment runs over the end"},
 
