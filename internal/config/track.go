@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -136,35 +137,57 @@ func probe(v value) Probe {
 		return p
 	}
 	var err error
-	want := ""
+	want := "an address of a host"
 	switch f.key {
-	case "icmp", "arp":
-		want = "an address"
+	case "icmp", "dns":
 		p.Address, err = netip.ParseAddr(text)
-	case "dns":
-		want = "an address"
-		p.Address, err = netip.ParseAddr(text)
+	case "arp":
+		want = "an IPv4 address of a host"
+		if p.Address, err = netip.ParseAddr(text); err == nil && !p.Address.Is4() {
+			p.Address = netip.Addr{}
+		}
 	case "tcp":
 		want = "ADDRESS:PORT"
 		var ap netip.AddrPort
-		ap, err = netip.ParseAddrPort(text)
-		p.Address, p.Port = ap.Addr(), ap.Port()
-	case "http":
-		want = "a URL with an address as its host"
-		var u *url.URL
-		if u, err = url.Parse(text); err == nil {
-			p.URL = text
-			p.Address, err = netip.ParseAddr(u.Hostname())
-			if n, nerr := strconv.ParseUint(u.Port(), 10, 16); nerr == nil {
-				p.Port = uint16(n)
-			}
+		if ap, err = netip.ParseAddrPort(text); err == nil && ap.Port() != 0 {
+			p.Address, p.Port = ap.Addr(), ap.Port()
 		}
+	case "http":
+		want = "a URL with http or https and an address as its host"
+		p.URL = text
+		p.Address, p.Port, err = web(text)
 	default:
 		v.fail("want icmp, tcp, http, dns or arp, found %q", f.key)
 		return p
 	}
-	if err != nil || !p.Address.IsValid() {
+	if err != nil || !host(p.Address) {
 		f.fail("want %s, found %q", want, text)
 	}
 	return p
+}
+
+// host reports whether an address can be one machine's. What cannot must not get as far as the probes: they are set up all
+// or none.
+func host(a netip.Addr) bool {
+	return a.IsValid() && !a.Is4In6() && !a.IsUnspecified() && !a.IsMulticast() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
+// web reads where a URL leads; the port is 0 where it does not say one.
+func web(text string) (a netip.Addr, port uint16, err error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return a, 0, err
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return a, 0, fmt.Errorf("scheme %q", u.Scheme)
+	}
+	if u.Port() != "" {
+		n, err := strconv.ParseUint(u.Port(), 10, 16)
+		if err != nil || n == 0 {
+			return a, 0, fmt.Errorf("port %q", u.Port())
+		}
+		port = uint16(n)
+	}
+	a, err = netip.ParseAddr(u.Hostname())
+	return a, port, err
 }
