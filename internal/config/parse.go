@@ -61,19 +61,27 @@ func document(data []byte, file string) (*yaml.Node, error) {
 		if errors.Is(err, io.EOF) {
 			return nil, &Problem{file, 1, "", "want a configuration, found nothing"}
 		}
-		line, text := 1, strings.TrimPrefix(err.Error(), "yaml: ")
-		if n, _ := fmt.Sscanf(text, "line %d:", &line); n == 1 {
-			_, text, _ = strings.Cut(text, ": ")
-		}
-		return nil, &Problem{file, line, "", text}
+		return nil, broken(file, err)
 	}
-	if dec.Decode(&more) == nil {
+	switch err := dec.Decode(&more); {
+	case err == nil:
 		return nil, &Problem{file, more.Line, "", "want one document, found a second"}
+	case !errors.Is(err, io.EOF):
+		return nil, broken(file, err)
 	}
 	if len(doc.Content) == 0 {
 		return nil, &Problem{file, 1, "", "want a configuration, found nothing"}
 	}
 	return doc.Content[0], nil
+}
+
+// broken is the problem that something is no YAML.
+func broken(file string, err error) *Problem {
+	line, text := 1, strings.TrimPrefix(err.Error(), "yaml: ")
+	if n, _ := fmt.Sscanf(text, "line %d:", &line); n == 1 {
+		_, text, _ = strings.Cut(text, ": ")
+	}
+	return &Problem{file, line, "", text}
 }
 
 type parser struct {

@@ -109,6 +109,8 @@ func TestErrors(t *testing.T) {
 		{"site: s", "site: [", `f.yaml:2: `},
 		{good, "", `f.yaml:1: want a configuration, found nothing`},
 		{good, good + "---\nsite: t\n", `f.yaml:`},
+		{good, good + "---\nsteer: [\n", `f.yaml:20: did not find expected node content`},
+		{good, good + "...\nsteer: a: b\n", `f.yaml:19: did not find expected <document start>`},
 	}
 	for _, row := range rows {
 		text := strings.Replace(good, row.old, row.new, 1)
