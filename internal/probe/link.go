@@ -99,7 +99,7 @@ func (l *link) ask(ctx context.Context, t Target) (answer, error) {
 	m := medium{t.Kind, t.Address.Is4()}
 	l.mu.Lock()
 	s := l.sockets[m]
-	if s == nil || s.broken.Load() {
+	if s == nil || s.broken.Swap(false) && l.moved(s) {
 		if s != nil {
 			s.close()
 			delete(l.sockets, m)
@@ -123,6 +123,19 @@ func (l *link) ask(ctx context.Context, t Target) (answer, error) {
 		return answer{}, fmt.Errorf("the answer came by interface %d", a.index)
 	}
 	return answer{a.rtt, Used{Source: a.to, Interface: l.cfg.Interface, Mark: mark}}, err
+}
+
+// moved reports whether a socket by which a probe could not be sent is of no more use. It mostly is: one target has no route,
+// and others wait for answers on the same socket. What is bound below IP knows the interface's hardware address, too.
+func (l *link) moved(s *socket) (moved bool) {
+	if s.kind == ARP {
+		return true
+	}
+	l.p.within(func() {
+		index, err := interfaceOf(l.cfg.Interface)
+		moved = err != nil || index != s.index
+	})
+	return moved
 }
 
 // errTimeout is a probe without an answer.

@@ -244,3 +244,27 @@ func TestDetects(t *testing.T) {
 		}
 	}
 }
+
+// TestOneThatCannotBeSent: a target without a way costs the others of its kind no answer, however long those take.
+func TestOneThatCannotBeSent(t *testing.T) {
+	w := newWorld(t)
+	const nowhere, near6 = "2001:db8:53::8", "2001:db8::2"
+	w.ip(w.ours, "-6 route del default table 100")
+	w.ip(w.ours, "-6 route add "+alive6+" via "+near6+" dev right table 100")
+	slowly := func(q []byte) []byte { time.Sleep(150 * ms); return refused(q) }
+	w.resolve("["+alive6+"]:53", slowly)
+	w.resolve("["+near6+"]:53", slowly)
+	p := w.probe(config(200*ms, dnsTo(nowhere), dnsTo(alive6), dnsTo(near6)))
+	for _, r := range p.of(dnsTo(nowhere), 5) {
+		if r.Why != "network is unreachable" {
+			t.Error(r)
+		}
+	}
+	for _, target := range []Target{dnsTo(alive6), dnsTo(near6)} {
+		for _, r := range p.of(target, 5) {
+			if !r.OK {
+				t.Error(r)
+			}
+		}
+	}
+}

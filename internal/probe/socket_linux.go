@@ -25,7 +25,7 @@ type socket struct {
 	hw     []byte // our hardware address, for arp
 	id     uint16 // of our echo requests
 	ended  chan struct{}
-	broken atomic.Bool // it must be made anew: the interface or the address is another one
+	broken atomic.Bool // a probe could not be sent: the interface may be another one
 
 	mu      sync.Mutex // guards what follows, and that two do not read at once
 	seq     uint16
