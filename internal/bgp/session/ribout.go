@@ -102,7 +102,9 @@ func (r *ribOut) pending(dst []byte, e *message.Encoder, enhanced bool) (out []b
 	r.changed = false
 	for _, f := range e.Families {
 		sent, want := r.sent[f], r.want[f]
-		if r.refresh[f] && enhanced { // RFC 7313, section 4.2
+		// RFC 7313, section 4.2: not before the End-of-RIB, until which the neighbor may keep what is not said yet.
+		marked := r.refresh[f] && enhanced && !r.end[f]
+		if marked {
 			dst = (&message.RouteRefresh{Family: f, Subtype: message.RefreshBegin}).AppendTo(dst)
 		}
 		// Also before all is said again: a neighbor without RFC 7313 takes away what is taken back and nothing else.
@@ -132,7 +134,7 @@ func (r *ribOut) pending(dst []byte, e *message.Encoder, enhanced bool) (out []b
 			come = nil
 		}
 		n += len(gone) + len(come)
-		if r.refresh[f] && enhanced {
+		if marked {
 			dst = (&message.RouteRefresh{Family: f, Subtype: message.RefreshEnd}).AppendTo(dst)
 		}
 		delete(r.refresh, f)

@@ -316,6 +316,29 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
+// TestRefreshBeforeTheEnd: the marks of a refresh would have a neighbor drop what it keeps until End-of-RIB.
+func TestRefreshBeforeTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, _, rb := connectedPair(t, func(a, _ *Config) { a.HoldEndOfRIB = true })
+		a.SetAnnouncements(announcements("198.51.100.64/28"))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		rb.take()
+		if err := b.RequestRefresh(route.IPv4); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got, want := kinds(rb.take()), "updates"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		a.ReleaseEndOfRIB()
+		synctest.Wait()
+		if got, want := kinds(rb.take()), "end-of-rib(ipv4) end-of-rib(ipv6)"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	})
+}
+
 func TestStopRefusesForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, ra, rb := connectedPair(t, func(_, b *Config) { b.Passive = false })
