@@ -145,7 +145,7 @@ func fetchRoutes(cmd *cobra.Command, socket string, q url.Values, limit int) (v1
 		all.Answer = page.Answer
 		all.More = page.More
 		n := len(page.Routes)
-		if page.More && limit == 0 {
+		if page.More && (limit == 0 || len(all.Routes)+n < limit) {
 			// The last prefix of a full page may have more routes than fitted: ask for it again.
 			last := page.Routes[n-1].Prefix
 			for n > 0 && page.Routes[n-1].Prefix == last {
