@@ -172,6 +172,25 @@ func TestProbesSet(t *testing.T) {
 	}
 }
 
+// TestWindowThatGoes: what is shown of a window is of one that is measured.
+func TestWindowThatGoes(t *testing.T) {
+	d := newProbed(t, ProbeParams{Window: 4}, 1)
+	d.rounds("x", ".", "x", "s")
+	if a := d.Targets()[0]; a.Loss != 50 || a.Latency != 255*time.Millisecond {
+		t.Fatalf("%d%% lost, %v", a.Loss, a.Latency)
+	}
+	d.Probes = d.Set(ProbeParams{}, []string{"a"})
+	d.rounds(".", ".", ".", ".", ".")
+	if a := d.Targets()[0]; a.Loss != 0 || a.Latency != 0 {
+		t.Errorf("without a window: %d%% lost, %v", a.Loss, a.Latency)
+	}
+	d.Probes = d.Set(ProbeParams{Window: 4}, []string{"a"})
+	d.rounds(".")
+	if a := d.Targets()[0]; a.Loss != 0 || a.Latency != 0 {
+		t.Errorf("with a new window that is not full: %d%% lost, %v", a.Loss, a.Latency)
+	}
+}
+
 func TestProbesText(t *testing.T) {
 	d := newProbed(t, ProbeParams{UpDelay: 30 * time.Second, Window: 2, MaxLatency: 100 * time.Millisecond}, 2)
 	for _, step := range []struct{ round, want, first string }{

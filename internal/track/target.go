@@ -38,6 +38,8 @@ func (t Target) observe(now time.Time, r ProbeResult, p ProbeParams) Target {
 		case p.MaxLatency > 0 && t.Latency > p.MaxLatency:
 			good, why = false, fmt.Sprintf("takes %v, at most %v", round(t.Latency), p.MaxLatency)
 		}
+	} else {
+		t.window, t.Loss, t.Latency = nil, 0, 0
 	}
 	if good {
 		if t.Good = r.At; r.At.IsZero() {
