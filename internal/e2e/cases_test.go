@@ -286,8 +286,8 @@ func knocks(w *lab.World, host, to string) func(context.Context) {
 	}
 }
 
-// TestProviderDrainsALink has the provider drain one link of the circuit by a longer path: traffic moves to the other one, and
-// back, and not a packet is lost.
+// TestProviderDrainsALink has the provider drain one link of the circuit, by a longer path and by a graceful shutdown: traffic moves
+// to the other one, and back, and not a packet is lost.
 func TestProviderDrainsALink(t *testing.T) {
 	t.Parallel()
 	w := raise(t, nil)
@@ -296,11 +296,20 @@ func TestProviderDrainsALink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	prepend := func(router string, on bool) error {
+		return w.Prepend(within(t), router, map[bool]int{true: 8}[on])
+	}
+	leave := func(router string, on bool) error { return w.Leave(within(t), router, on) }
 	for _, step := range []struct {
+		drain   func(string, bool) error
 		drained string
-		times   int
-	}{{"expressroute/primary", 8}, {"expressroute/primary", 0}, {"expressroute/secondary", 8}, {"expressroute/secondary", 0}} {
-		if err := w.Prepend(within(t), step.drained, step.times); err != nil {
+		on      bool
+	}{
+		{prepend, "expressroute/primary", true}, {prepend, "expressroute/primary", false},
+		{prepend, "expressroute/secondary", true}, {prepend, "expressroute/secondary", false},
+		{leave, "expressroute/primary", true}, {leave, "expressroute/primary", false},
+	} {
+		if err := step.drain(step.drained, step.on); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, func(ctx context.Context) error {
@@ -312,12 +321,12 @@ func TestProviderDrainsALink(t *testing.T) {
 			for _, f := range y.Findings {
 				left = left || f.Subject == "link "+step.drained && f.Case == ""
 			}
-			if left != (step.times > 0) {
-				return fmt.Errorf("%s prepended %d times: findings %+v", step.drained, step.times, y.Findings)
+			if left != step.on {
+				return fmt.Errorf("%s drained: %t, findings %+v", step.drained, step.on, y.Findings)
 			}
 			return nil
 		})
-		if step.times > 0 {
+		if step.on {
 			other := map[string]string{"expressroute/primary": "circuit/secondary", "expressroute/secondary": "circuit/primary"}[step.drained]
 			via(t, w, "client", "storage", other)
 		}

@@ -74,28 +74,38 @@ const drainFold = 8
 // draining reports whether the provider drains a link of a path now.
 func (e *Engine) draining(path string) bool {
 	for _, l := range e.links {
-		if l.Path == path && (l.session[0].draining || l.session[1].draining) {
+		if l.Path == path && l.session[0].draining+l.session[1].draining != "" {
 			return true
 		}
 	}
 	return false
 }
 
-// hearDraining looks at the paths that a circuit's neighbor announces. It drains a link as a whole, so that the last word
-// counts.
+// hearDraining looks at what a circuit's neighbor announces. It drains a link as a whole, so that the last word counts.
 func (e *Engine) hearDraining(l *link, k SessionKey, updates []route.Update) {
 	s := &l.session[at(k.Family)]
 	was := s.draining
 	for _, u := range updates {
 		if l.path.Provider.Circuit && u.Attrs != nil && len(u.Announced) > 0 {
-			s.draining = u.Attrs.Path.Leading() >= drainFold
+			s.draining = drainingBy(u.Attrs)
 		}
 	}
 	switch {
 	case s.draining == was:
-	case s.draining:
-		e.note("drain", k.String(), fmt.Sprintf("the provider drains this link: its AS stands in front %d times or more", drainFold))
+	case s.draining != "":
+		e.note("drain", k.String(), "the provider drains this link by "+s.draining)
 	default:
 		e.note("drain", k.String(), "the provider no longer drains this link")
 	}
+}
+
+// drainingBy says by what a provider drains a link of which it announces this; "": it does not.
+func drainingBy(a *route.Attrs) string {
+	switch {
+	case a.HasCommunity(route.GracefulShutdown):
+		return "a graceful shutdown"
+	case a.Path.Leading() >= drainFold:
+		return "a longer path"
+	}
+	return ""
 }

@@ -63,7 +63,7 @@ func (e *Engine) sessionDown(ev SessionDown) {
 	if l == nil {
 		return
 	}
-	s.up, s.complete, s.refreshing, s.draining, s.sparing, s.level = false, false, false, false, false, policy.LimitFine
+	s.up, s.complete, s.refreshing, s.draining, s.sparing, s.level = false, false, false, "", false, policy.LimitFine
 	s.taken, s.repeating = false, false
 	e.sessionSilent(ev.Key)
 	s.held, s.lost = nil, nil

@@ -42,12 +42,12 @@ type sessionState struct {
 	stale       bool
 	level       policy.LimitLevel
 	refreshing  bool
-	draining    bool // by the provider, with a longer path
-	taken       bool // it stood before this daemon; what it said before is to be said again
-	repeating   bool // that has begun
-	absent      bool // it was down before this daemon, and nothing of it was kept
-	expected    int  // how many prefixes the daemon before knew of it
-	sparing     bool // stale routes are held although the neighbor has said everything
+	draining    string // by what the provider drains the link; "": it does not
+	taken       bool   // it stood before this daemon; what it said before is to be said again
+	repeating   bool   // that has begun
+	absent      bool   // it was down before this daemon, and nothing of it was kept
+	expected    int    // how many prefixes the daemon before knew of it
+	sparing     bool   // stale routes are held although the neighbor has said everything
 	held        *held
 	lost        map[netip.Prefix]lost // taken back within policy.HoldWindow
 	stagedSince time.Time             // the first of what waits for the rest of the table

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,8 +30,8 @@ func (e *Engine) symmetryKey() string {
 	for _, l := range e.links {
 		for _, f := range route.Families() {
 			s := l.session[at(f)]
-			fmt.Fprintf(&b, "%t%t ", s.up, s.draining)
-			if s.draining {
+			fmt.Fprintf(&b, "%t%q ", s.up, s.draining)
+			if s.draining != "" {
 				fmt.Fprintf(&b, "%t ", e.inUse(l))
 			}
 		}
@@ -69,8 +70,8 @@ func (e *Engine) lookAtSymmetry() {
 	}
 	view := SymmetryView{Pools: config.Pools(&live), Findings: config.Symmetry(&live)}
 	for _, l := range e.links {
-		if l.session[0].draining || l.session[1].draining {
-			view.Findings = append(view.Findings, e.drainFinding(l))
+		if by := cmp.Or(l.session[0].draining, l.session[1].draining); by != "" {
+			view.Findings = append(view.Findings, e.drainFinding(l, by))
 		}
 	}
 	var texts []string
@@ -88,8 +89,8 @@ func (e *Engine) lookAtSymmetry() {
 }
 
 // drainFinding says whether traffic follows the provider's wish to leave a link.
-func (e *Engine) drainFinding(l *link) config.Finding {
-	f := config.Finding{Severity: config.SeverityWarning, Subject: "link " + l.FullName(), Text: "the provider drains it by a longer path",
+func (e *Engine) drainFinding(l *link, by string) config.Finding {
+	f := config.Finding{Severity: config.SeverityWarning, Subject: "link " + l.FullName(), Text: "the provider drains it by " + by,
 		Reason: "its maintenance begins soon; traffic has left it, as it asks"}
 	if e.inUse(l) {
 		f.Case = "F"

@@ -76,5 +76,14 @@ func TestProviderDrains(t *testing.T) {
 		if got := f.findings(); got != "" || !strings.Contains(f.journal(), "drain er/primary: the provider no longer drains this link") {
 			t.Errorf("it no longer drains: %q\n%s", got, f.journal())
 		}
+		leaving := long(1)
+		leaving.Updates[0].Attrs.Communities = []route.Community{route.GracefulShutdown}
+		f.tell(leaving)
+		if got := f.using("4.0.0.1/32"); got != "er/secondary" {
+			t.Errorf("shut down gracefully, and uses %s", got)
+		}
+		if got := f.findings(); !strings.Contains(got, "link er/primary: the provider drains it by a graceful shutdown: its maintenance begins soon; traffic has left it") {
+			t.Errorf("findings: %q", got)
+		}
 	})
 }

@@ -28,7 +28,7 @@ type Crossing struct {
 	Connection, By bool
 	// Refused: the circuit announces the remote addresses, and the configuration does not accept them.
 	Refused bool
-	// Draining: the provider prefers another way for the circuit's link for now, by a longer path.
+	// Draining: the provider prefers another way for the circuit's link for now, by a longer path or a graceful shutdown.
 	Draining bool
 }
 
@@ -37,8 +37,8 @@ func Explain(c Crossing) Asymmetry {
 	connectionCircuit, replyCircuit := c.Connection, c.By
 	switch {
 	case c.Draining && (connectionCircuit || replyCircuit):
-		return Asymmetry{"F", "the provider drains a link of the circuit by a longer path, and the site or the provider uses another one",
-			"follow the longer path: no preference between the circuits, and no rule that holds traffic to one of them"}
+		return Asymmetry{"F", "the provider drains a link of the circuit by a longer path or a graceful shutdown, and the site or the provider uses another one",
+			"follow it: no preference between the circuits, and no rule that holds traffic to one of them"}
 	case c.Kind == Request && !connectionCircuit && replyCircuit:
 		return Asymmetry{"C", "the provider asks on the circuit for an address that the Internet path serves: it is announced there too",
 			"announce it by the Internet path only, or publish it on the circuit as well"}

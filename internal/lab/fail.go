@@ -246,6 +246,15 @@ func (w *World) Learned(router string) []netip.Prefix {
 	return slices.SortedFunc(maps.Keys(w.learned[router]), netip.Prefix.Compare)
 }
 
+// Leave has a router announce everything with the community for a graceful shutdown (RFC 8326), or without it again.
+func (w *World) Leave(ctx context.Context, router string, leaving bool) error {
+	r, err := w.speaker(router)
+	if err != nil {
+		return err
+	}
+	return r.Leave(ctx, leaving)
+}
+
 // Prepend has a router drain its link as a provider does: its AS stands in front of what it announces so many times more.
 func (w *World) Prepend(ctx context.Context, router string, count int) error {
 	r, err := w.speaker(router)

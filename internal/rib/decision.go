@@ -26,11 +26,20 @@ type Candidate struct {
 	Static bool
 }
 
-func (c *Candidate) preference() uint32 {
-	if c.Static {
-		return c.Params.Static
+func (c *Candidate) preference() uint32 { return c.Params.preference(c.Static, c.leaving()) }
+
+// leaving reports whether the neighbor is about to take the route away: it goes behind every other, so that traffic is gone before
+// (RFC 8326, section 4.3).
+func (c *Candidate) leaving() bool { return c.Attrs.HasCommunity(route.GracefulShutdown) }
+
+func (p *LinkParams) preference(static, leaving bool) uint32 {
+	switch {
+	case static:
+		return p.Static
+	case leaving:
+		return 0
 	}
-	return c.Params.Preference
+	return p.Preference
 }
 
 // Step is the number of a decision step. 0 means that nothing told the two apart.
@@ -67,7 +76,12 @@ func Steps() []DecisionStep { return steps[:] }
 var steps = [...]DecisionStep{
 	{StepPreference, "local preference, higher",
 		func(a, b *Candidate) int { return cmp.Compare(b.preference(), a.preference()) },
-		func(c *Candidate) string { return fmt.Sprintf("local preference %d", c.preference()) }},
+		func(c *Candidate) string {
+			if !c.Static && c.leaving() {
+				return "local preference 0 by graceful shutdown"
+			}
+			return fmt.Sprintf("local preference %d", c.preference())
+		}},
 	{StepPathLength, "AS path length, shorter",
 		func(a, b *Candidate) int { return cmp.Compare(a.Attrs.Path.Len(), b.Attrs.Path.Len()) },
 		func(c *Candidate) string { return fmt.Sprintf("AS path length %d", c.Attrs.Path.Len()) }},
@@ -109,19 +123,23 @@ func (g grade) less(o grade) bool {
 	return g.first < o.first || g.first == o.first && g.second < o.second
 }
 
-// worth is what attributes add to a grade: AS path length and origin, which an UPDATE bounds far below 24 and at 8 bits, and MED.
+// worth is what attributes add to a grade: AS path length and origin, which an UPDATE bounds far below 23 and at 8 bits, and MED. The
+// highest bit of shape says that the route is leaving.
 type worth struct{ shape, med uint32 }
 
+const leavingBit = 1 << 31
+
 func worthOf(a *route.Attrs) worth {
-	return worth{uint32(a.Path.Len())<<8 | uint32(uint8(a.Origin)), a.MED}
+	w := worth{uint32(a.Path.Len())<<8 | uint32(uint8(a.Origin)), a.MED}
+	if a.HasCommunity(route.GracefulShutdown) {
+		w.shape |= leavingBit
+	}
+	return w
 }
 
 func (p *LinkParams) grade(w worth, static bool) grade {
-	preference := p.Preference
-	if static {
-		preference = p.Static
-	}
-	return grade{uint64(^preference)<<32 | uint64(w.shape), uint64(uint32(p.Path))<<32 | uint64(w.med)}
+	preference := p.preference(static, w.shape&leavingBit != 0)
+	return grade{uint64(^preference)<<32 | uint64(w.shape&^leavingBit), uint64(uint32(p.Path))<<32 | uint64(w.med)}
 }
 
 // Value says what a candidate has to show at a step, for people.

@@ -56,6 +56,14 @@ func TestSteps(t *testing.T) {
 			t.Errorf("step %d shows %q for both", row.step, win.Value(row.step))
 		}
 	}
+	// RFC 8326: whatever else it has, a route that is leaving goes behind the others; a static default is of no neighbor.
+	leaving := a(func(c *Candidate) {
+		c.Params.Preference, c.Attrs.Communities = 1000, []route.Community{1, route.GracefulShutdown}
+	})
+	worst := a(func(c *Candidate) { c.Params.Preference = 1 })
+	if c, step := Compare(&worst, &leaving); c >= 0 || step != StepPreference || leaving.Value(step) != "local preference 0 by graceful shutdown" {
+		t.Errorf("a route that is leaving: compare = %d at step %d, %s", c, step, leaving.Value(step))
+	}
 	same := a(func(*Candidate) {})
 	if c, step := Compare(&same, &same); c != 0 || step != 0 {
 		t.Errorf("equals: compare = %d at step %d", c, step)
@@ -110,6 +118,7 @@ func TestGradeIsTheDecision(t *testing.T) {
 				Attrs: &route.Attrs{
 					Path:   route.SequencePath(make([]uint32, some("length", 0, 1, 255, 256, 3000))...),
 					Origin: route.Origin(some("origin", 0, 1, 2)), MED: some("med", 0, 1, 1<<32-1),
+					Communities: rapid.SampledFrom([][]route.Community{nil, {route.GracefulShutdown}}).Draw(t, "communities"),
 				},
 				Static: rapid.Bool().Draw(t, "is static"),
 			}

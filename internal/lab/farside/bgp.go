@@ -43,6 +43,7 @@ type router struct {
 	log    *slog.Logger
 	// prepend is how many times its AS stands in front beyond the one that every announcement carries.
 	prepend int
+	leaving bool // by a graceful shutdown
 }
 
 func startRouter(ctx context.Context, c RouterConfig, report func(RouteEvent), log *slog.Logger) (*router, error) {
@@ -107,6 +108,9 @@ func (r *router) do(ctx context.Context, q request) ([]Session, error) {
 	case Prepend:
 		r.prepend = q.Count
 		return nil, r.announce()
+	case Leave:
+		r.leaving = q.Count != 0
+		return nil, r.announce()
 	case Sessions:
 		return r.sessions(ctx)
 	}
@@ -135,6 +139,11 @@ func (r *router) announce() error {
 			}
 		}
 	}
+	if r.leaving {
+		for _, p := range paths {
+			leave(p)
+		}
+	}
 	for len(paths) > 0 {
 		n := min(len(paths), 5000)
 		if _, err := r.bgp.AddPath(apiutil.AddPathRequest{Paths: paths[:n]}); err != nil {
@@ -143,6 +152,18 @@ func (r *router) announce() error {
 		paths = paths[n:]
 	}
 	return nil
+}
+
+// leave adds the community for a graceful shutdown to those that a path has.
+func leave(p *apiutil.Path) {
+	const shutdown = uint32(bgp.COMMUNITY_PLANNED_SHUT)
+	for _, a := range p.Attrs {
+		if c, ok := a.(*bgp.PathAttributeCommunities); ok {
+			c.Value = append(c.Value, shutdown)
+			return
+		}
+	}
+	p.Attrs = append(p.Attrs, bgp.NewPathAttributeCommunities([]uint32{shutdown}))
 }
 
 func path(route feed.Route) *apiutil.Path {

@@ -44,6 +44,8 @@ const (
 	Withdraw Verb = "withdraw"
 	// Prepend puts the router's AS in front of everything so many times more, as a provider does to drain a link.
 	Prepend Verb = "prepend"
+	// Leave gives everything the community for a graceful shutdown (RFC 8326), where Count is not 0.
+	Leave Verb = "leave"
 	// Sessions asks for the state of each.
 	Sessions Verb = "sessions"
 )

@@ -134,6 +134,16 @@ func (r *Router) Do(ctx context.Context, v Verb, prefixes ...netip.Prefix) error
 	return err
 }
 
+// Leave announces everything again, with the community for a graceful shutdown or without.
+func (r *Router) Leave(ctx context.Context, leaving bool) error {
+	q := request{Verb: Leave}
+	if leaving {
+		q.Count = 1
+	}
+	_, err := r.ask(ctx, q)
+	return err
+}
+
 // Prepend announces everything again, with the router's AS in front so many times more than once.
 func (r *Router) Prepend(ctx context.Context, count int) error {
 	_, err := r.ask(ctx, request{Verb: Prepend, Count: count})
