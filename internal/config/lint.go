@@ -101,6 +101,7 @@ func (l *linter) path(p *Path) {
 			"its service level holds only with a session on each")
 	}
 	l.passwords(p, say)
+	l.quorum(p)
 	l.symmetry(p)
 }
 
@@ -122,6 +123,25 @@ func (l *linter) passwords(p *Path, say func(Severity, string, string)) {
 		}
 		if link.TTLSecurity && p.Provider.NoTTLSecurity {
 			say(SeverityError, fmt.Sprintf("link %s: ttl-security", link.Name), "the provider sends with a TTL of 1")
+		}
+	}
+}
+
+// quorum finds probes that can take nothing down: one target alone does not, where more are asked for.
+func (l *linter) quorum(p *Path) {
+	if p.Track == nil || p.Track.Params.Quorum < 2 {
+		return
+	}
+	for _, f := range route.Families() {
+		n := 0
+		for _, x := range p.Track.Probes {
+			if route.FamilyOf(x.Address) == f {
+				n++
+			}
+		}
+		if n == 1 {
+			l.add(SeverityWarning, p.Track.line, "path "+p.Name, fmt.Sprintf("quorum %d, and one target by %s: it takes no link down", p.Track.Params.Quorum, f),
+				"what one target says alone may be its own fault")
 		}
 	}
 }

@@ -151,6 +151,8 @@ func TestLint(t *testing.T) {
 		{"gateway: 198.18.1.1", "neighbor: 198.18.1.1, asn: 64601", ""},
 		{"nat: {10.20.0.0/16: interface}", "nat: {10.20.0.0/16: interface}\nsteer: [{name: a, to: [1.2.3.4/32], use: [isp]}]", "1.2.3.4/32 may leave by any path when those of use are dead"},
 		{"nat: {10.20.0.0/16: interface}", "nat: {10.20.0.0/16: interface}\nsteer: [{name: a, to: [1.2.3.4/32], use: [er], otherwise: drop}]", "uses the circuit er"},
+		{"nat: {10.20.0.0/16: interface}", "nat: {10.20.0.0/16: interface}\n    track: {quorum: 2, probes: [{icmp: 192.88.1.1}, {icmp: 192.88.1.2}, {icmp: fd20::1}]}", "quorum 2, and one target by ipv6: it takes no link down"},
+		{"nat: {10.20.0.0/16: interface}", "nat: {10.20.0.0/16: interface}\n    track: {probes: [{icmp: fd20::1}]}", ""},
 		{"nat: {10.20.0.0/16: interface}", "nat: {10.20.0.0/16: interface}\nsteer: [{name: a, to: [10.20.3.4/32], use: [isp], otherwise: drop}]", "10.20.3.4/32 lies in the site's own networks"},
 	}
 	for _, row := range rows {

@@ -41,7 +41,8 @@ type ProbeResult struct {
 // It is a value: Observe returns the next one and leaves the receiver alone.
 //
 // One target alone takes nothing down where the quorum is more than one, whatever the quorum: it is more likely that the
-// target is dead than that the link is. So it takes two bad targets, also where the quorum asks for all.
+// target is dead than that the link is. So it takes two bad targets, also where the quorum asks for all, or for more than there
+// are.
 type Probes struct {
 	State
 	p       ProbeParams
@@ -103,7 +104,7 @@ func (s Probes) Good() int {
 // met reports whether the link is good by its targets.
 func (s Probes) met() bool {
 	quorum, good := s.Quorum(), s.Good()
-	return good >= quorum || quorum > 1 && len(s.targets)-good < 2
+	return good >= quorum || max(quorum, s.p.Quorum) > 1 && len(s.targets)-good < 2
 }
 
 // Observe takes a result that came at now; changed says that the link went up or down. Results of targets that are not

@@ -82,7 +82,8 @@ func TestProbes(t *testing.T) {
 		{"quorum 1 of one", ProbeParams{Quorum: 1}, 1, []string{"x"}, []string{"1 down"}},
 		{"quorum of all: one alone is not enough", ProbeParams{Quorum: 3}, 3, []string{"x..", "x..", "xx.", "x.."}, []string{"3 down", "4 up"}},
 		{"two targets: one alone is not enough", ProbeParams{}, 2, []string{"x.", "x.", "xx", "x."}, []string{"3 down", "4 up"}},
-		{"quorum beyond the targets", ProbeParams{Quorum: 9}, 1, []string{"x", "."}, []string{"1 down", "2 up"}},
+		{"quorum beyond the one target of a family", ProbeParams{Quorum: 2}, 1, []string{"x", "x"}, nil},
+		{"quorum beyond the targets", ProbeParams{Quorum: 9}, 2, []string{"x.", "xx", "x."}, []string{"2 down", "3 up"}},
 		{"no result is no evidence", ProbeParams{}, 3, []string{"x  ", "x  ", "xx "}, []string{"3 down"}},
 		{"up-delay", ProbeParams{UpDelay: 3 * time.Second}, 1, []string{"x", ".", ".", "x", ".", ".", ".", "."}, []string{"1 down", "8 up"}},
 		{"up-delay is about the quorum", ProbeParams{UpDelay: 3 * time.Second}, 3, []string{"xxx", "..x", "...", "x..", "x.."}, []string{"1 down", "5 up"}},
@@ -259,7 +260,7 @@ func TestProbesPromises(t *testing.T) {
 			if changed != (s.Down != was.Down) {
 				t.Fatal("changed says something else")
 			}
-			enough := good >= s.Quorum() || s.Quorum() > 1 && n-good <= 1
+			enough := good >= s.Quorum() || max(s.Quorum(), p.Quorum) > 1 && n-good <= 1
 			if changed && s.Down && enough {
 				t.Fatalf("down with %d of %d good, quorum %d", good, n, s.Quorum())
 			}
