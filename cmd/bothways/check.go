@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -66,7 +67,24 @@ func load(file string) (*config.Config, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return config.Parse(f, file, os.ReadFile)
+	return config.Parse(f, file, readSmall)
+}
+
+// maxSmall is more than a password's file can need.
+const maxSmall = 1 << 12
+
+// readSmall reads a file that is named in a configuration, and may be anything.
+func readSmall(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxSmall+1))
+	if err == nil && len(data) > maxSmall {
+		err = fmt.Errorf("%s: want at most %d bytes, found more", name, maxSmall)
+	}
+	return data, err
 }
 
 // loadToRun reads a configuration and refuses one with findings that are errors.

@@ -93,8 +93,8 @@ func handler(d Deps) http.Handler {
 	mux.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, r *http.Request) {
 		s.write(w, func(r *http.Request) (any, error) {
 			var drain v1.Drain
-			if err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 1<<12)).Decode(&drain); err != nil {
-				return nil, badRequest{err}
+			if err := read(r, &drain); err != nil {
+				return nil, err
 			}
 			return struct{}{}, s.Engine.Drain(r.Context(), drain.Link, drain.On, drain.Move)
 		}, r)
@@ -102,14 +102,24 @@ func handler(d Deps) http.Handler {
 	mux.HandleFunc("POST /v1/stop", func(w http.ResponseWriter, r *http.Request) {
 		s.write(w, func(r *http.Request) (any, error) {
 			var stop v1.Stop
-			if err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 1<<12)).Decode(&stop); err != nil {
-				return nil, badRequest{err}
+			if err := read(r, &stop); err != nil {
+				return nil, err
 			}
 			d.Stop(stop)
 			return struct{}{}, nil
 		}, r)
 	})
 	return mux
+}
+
+// read takes what is asked for; a key that is not known is an error, not something to leave out.
+func read(r *http.Request, into any) error {
+	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 1<<12))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return badRequest{err}
+	}
+	return nil
 }
 
 type server struct{ Deps }
@@ -156,14 +166,22 @@ func (s server) routes(r *http.Request) (any, error) {
 		}
 	}
 	family := route.IPv4
-	switch {
-	case filter.Prefix.IsValid():
-		family = route.FamilyOf(filter.Prefix.Addr())
-	case q.Get("family") == "ipv6":
+	switch text := q.Get("family"); text {
+	case "", "ipv4":
+	case "ipv6":
 		family = route.IPv6
+	default:
+		return nil, badRequest{fmt.Errorf("family: want ipv4 or ipv6, found %q", text)}
+	}
+	if filter.Prefix.IsValid() {
+		family = route.FamilyOf(filter.Prefix.Addr())
 	}
 	var out v1.Routes
+	known := true
 	err := s.Engine.Query(r.Context(), func(v *engine.View) {
+		if known = filter.Link == "" || v.HasLink(filter.Link); !known {
+			return
+		}
 		found, more := v.Routes(family, filter)
 		out.More, out.Routes = more, make([]v1.Route, 0, len(found))
 		for _, f := range found {
@@ -174,6 +192,9 @@ func (s server) routes(r *http.Request) (any, error) {
 			out.Answer = &a
 		}
 	})
+	if err == nil && !known {
+		err = badRequest{fmt.Errorf("no link %s", filter.Link)}
+	}
 	return out, err
 }
 

@@ -226,7 +226,7 @@ func TestRoutes(t *testing.T) {
 	if len(page.Routes) != 2 || !page.More || len(rest.Routes) != 1 {
 		t.Errorf("pages %+v, %+v", page, rest)
 	}
-	for q, want := range map[string]string{"prefix": "want a prefix or an address", "limit": "want 1 to 1000"} {
+	for q, want := range map[string]string{"prefix": "want a prefix or an address", "limit": "want 1 to 1000", "family": "want ipv4 or ipv6", "link": "no link x"} {
 		var v json.RawMessage
 		if err := c.Get(t.Context(), "routes", url.Values{q: {"x"}}, &v); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s=x: %v", q, err)
@@ -241,6 +241,11 @@ func TestRequests(t *testing.T) {
 	}
 	if err := c.Post(t.Context(), "drain", v1.Drain{Link: "nope", On: true}); err == nil || !strings.Contains(err.Error(), "no link nope") {
 		t.Errorf("drain: %v", err)
+	}
+	for _, path := range []string{"drain", "stop"} {
+		if err := c.Post(t.Context(), path, map[string]any{"lnik": "er/primary"}); err == nil || !strings.Contains(err.Error(), "lnik") {
+			t.Errorf("%s with an unknown key: %v", path, err)
+		}
 	}
 	if err := c.Post(t.Context(), "drain", v1.Drain{Link: "er/primary", On: true}); err != nil {
 		t.Error(err)

@@ -86,6 +86,7 @@ func TestErrors(t *testing.T) {
 		{"neighbor: 192.0.2.2", "neighbor: 192.0.2.2, hold: 1s", `f.yaml:10: paths.er.links.primary.hold: want a duration from 3s to 18h12m15s, such as 9s, found "1s"`},
 		{"neighbor: 192.0.2.2", "neighbor: 192.0.2.2, password-file: missing", `f.yaml:10: paths.er.links.primary.password-file: open missing: no such file or directory`},
 		{"neighbor: 192.0.2.2", "neighbor: 192.0.2.2, password-file: x", `f.yaml:10: paths.er.links.primary.password-file: want one line of 1 to 80 characters in x, found 9`},
+		{"neighbor: 192.0.2.2", "neighbor: 192.0.2.2, hold: 3500ms", `f.yaml:10: paths.er.links.primary.hold: want whole seconds, found 3.5s`},
 		{"gateway: 198.18.1.1", "gateway: 198.18.1.1, hold: 9s", `f.yaml:17: paths.isp.links.main: hold: is for links with BGP, and this one has no neighbor`},
 		{"gateway: 198.18.1.1", "gateway: 198.18.1.1, neighbor: 198.18.1.1", `f.yaml:17: paths.isp.links.main.gateway: want neighbor (with BGP) or gateway (without), found both`},
 		{"nat: {10.20.0.0/16: interface}", "nat: {10.20.0.0/16: interface}\n    prepend: 1", `f.yaml:15: paths.isp: prepend: is for paths with BGP, and no link of this one has a neighbor`},

@@ -179,8 +179,12 @@ func (p *parser) link(path Path, name string, v value) Link {
 			gateway = &v
 			l.Neighbor6 = familyAddr(v, route.IPv6)
 		},
-		"asn":              only("asn", func(v value) { l.ASN = asn(v) }),
-		"hold":             only("hold", func(v value) { l.Hold = v.duration(3*time.Second, 65535*time.Second) }),
+		"asn": only("asn", func(v value) { l.ASN = asn(v) }),
+		"hold": only("hold", func(v value) {
+			if l.Hold = v.duration(3*time.Second, 65535*time.Second); l.Hold%time.Second != 0 {
+				v.fail("want whole seconds, found %s", l.Hold) // an OPEN has no others
+			}
+		}),
 		"ttl-security":     only("ttl-security", func(v value) { l.TTLSecurity = v.bool() }),
 		"passive":          only("passive", func(v value) { l.Passive = v.bool() }),
 		"role":             only("role", func(v value) { l.Role = role(v) }),

@@ -48,6 +48,9 @@ type RouteFilter struct {
 	Limit    int
 }
 
+// HasLink reports whether the configuration names a link.
+func (v *View) HasLink(name string) bool { return v.e.linkNamed(name) != nil }
+
 // Routes lists routes in order, at most filter.Limit, and says whether there are more.
 func (v *View) Routes(f route.Family, filter RouteFilter) (out []RouteView, more bool) {
 	table := v.e.tables[at(f)].table
