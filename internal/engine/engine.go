@@ -351,8 +351,9 @@ func (e *Engine) configure(c *config.Config) {
 		}
 		for _, l := range old {
 			if now := e.linkNamed(l.FullName()); (now == nil || !now.speaks(t.f) || now.number != l.number) && l.speaks(t.f) {
-				// Its session ends, and nobody will be there to tell that.
-				t.table.RemoveLink(l.number)
+				// Its session ends, and nobody will be there to tell that. Where it has ended in this turn, what the link has now
+				// is not taken out with its routes.
+				t.purge(l.number)
 			}
 		}
 		for _, l := range e.links {

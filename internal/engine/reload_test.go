@@ -97,6 +97,21 @@ func TestStaticAndBGPByReload(t *testing.T) {
 	})
 }
 
+// TestStaticByReloadWithTheEndOfItsSession: the default that a link has by the new configuration is not taken out with what its
+// neighbor said.
+func TestStaticByReloadWithTheEndOfItsSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, strings.Replace(site, "gateway: 198.18.1.1", "neighbor: 198.18.1.1, asn: 64601", 1), Adopted{})
+		defer f.end()
+		key := SessionKey{"isp/main", route.IPv4}
+		f.tell(SessionUp{Key: key, Ends: true}, SessionEndOfRIB{key})
+		f.together(SessionDown{Key: key, Reason: "test"}, Reload{load(t, site), make(chan error, 1)})
+		if got := f.using("9.9.9.9/32"); got != "isp/main" {
+			t.Errorf("9.9.9.9 goes by %q", got)
+		}
+	})
+}
+
 func TestAutomaticGatewayIsWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, strings.Replace(site, "address: 198.18.1.2/30, gateway: 198.18.1.1", "address: auto, gateway: auto", 1), Adopted{})
