@@ -80,7 +80,8 @@ func (e *Engine) takeLearned(l *link) {
 			if x.Path != l.Path || !x.speaks(f) || !s.up {
 				continue
 			}
-			if e.stages(x, f) || s.refreshing {
+			// One that has nothing to say yet, and need not say so, is nothing to wait for.
+			if !s.complete || s.refreshing || e.tables[at(f)].table.Waits(x.number) {
 				return
 			}
 			complete = true
