@@ -81,7 +81,7 @@ func (e *Engine) takeLearned(l *link) {
 				continue
 			}
 			// One that has nothing to say yet, and need not say so, is nothing to wait for.
-			if !s.complete || s.refreshing || e.tables[at(f)].table.Waits(x.number) {
+			if !s.complete || s.refreshing || s.sparing || e.tables[at(f)].table.Waits(x.number) {
 				return
 			}
 			complete = true
