@@ -454,7 +454,7 @@ func (e *Engine) fire() {
 		case k.what == "held":
 			e.release(l, k.key)
 		case k.what == "refresh":
-			e.dropStale(l, k.key.Family, "refresh never ended")
+			e.saidAgain(l, k.key.Family, "refresh never ended")
 		}
 	}
 }

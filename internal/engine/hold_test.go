@@ -131,6 +131,35 @@ func TestRefreshThatSaysLessIsKept(t *testing.T) {
 	})
 }
 
+// TestHeldUntilItsEnd: a neighbor that ends its table once more, or says the same small one in a refresh, cuts no hold short.
+func TestHeldUntilItsEnd(t *testing.T) {
+	little := announce(keyPrimary, "192.0.2.2", ten()[:3]...)
+	for name, again := range map[string][]Event{
+		"a second end":              {SessionEndOfRIB{keyPrimary}},
+		"a refresh":                 {SessionRefresh{keyPrimary, true}, little, SessionRefresh{keyPrimary, false}},
+		"a refresh without its end": {SessionRefresh{keyPrimary, true}, little},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := start(t, holding("10m"), Adopted{})
+				defer f.end()
+				f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", ten()...), SessionEndOfRIB{keyPrimary})
+				f.tell(SessionDown{Key: keyPrimary, Reason: "lost", Stale: true, StaleUntil: time.Now().Add(time.Minute)},
+					SessionUp{Key: keyPrimary, Ends: true, Preserved: true}, little, SessionEndOfRIB{keyPrimary})
+				f.tell(again...)
+				f.sleep(refreshTime + time.Second)
+				if f.held("er/primary") != 7 || f.using("20.9.0.1/32") != "er/primary" {
+					t.Errorf("%d held, 20.9.0.1 goes by %s", f.held("er/primary"), f.using("20.9.0.1/32"))
+				}
+				f.sleep(4 * time.Minute)
+				if f.held("er/primary") != 0 || f.using("20.9.0.1/32") != "isp/main" || f.using("20.1.0.1/32") != "er/primary" {
+					t.Errorf("the time is over: %d held, 20.9.0.1 goes by %s", f.held("er/primary"), f.using("20.9.0.1/32"))
+				}
+			})
+		})
+	}
+}
+
 // TestLostForwardingIsNotHeld: a neighbor that restarts and lost what it forwards by (RFC 4724) has nothing that could be held.
 func TestLostForwardingIsNotHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

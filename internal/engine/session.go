@@ -176,7 +176,7 @@ func (e *Engine) endOfRIB(k SessionKey) {
 	e.surveySoon()
 	e.hearLearned(l)
 	if s.stale {
-		e.dropStale(l, k.Family, "not announced again")
+		e.saidAgain(l, k.Family, "not announced again")
 	}
 }
 
@@ -199,8 +199,19 @@ func (e *Engine) refresh(ev SessionRefresh) {
 		return
 	}
 	if s.refreshing {
-		e.dropStale(l, ev.Key.Family, "not announced again")
+		e.saidAgain(l, ev.Key.Family, "not announced again")
 	}
+}
+
+// saidAgain ends what a neighbor says again, after a restart or in a refresh. What is held of what it did not say before stays until
+// its own end.
+func (e *Engine) saidAgain(l *link, f route.Family, why string) {
+	if l.session[at(f)].sparing {
+		delete(e.due, dueKey{"refresh", SessionKey{l.FullName(), f}})
+		e.take(l, SessionKey{l.FullName(), f})
+		return
+	}
+	e.dropStale(l, f, why)
 }
 
 // dropStale ends a stale period, of a restart or of a refresh. A neighbor that said far less than before is given time.
