@@ -109,12 +109,20 @@ func (e *Engine) holdLastGood(l *link, k SessionKey) {
 	s.held = &held{prefixes: map[netip.Prefix]*route.Attrs{}}
 	for p, x := range s.lost {
 		s.held.prefixes[p] = x.attrs
-		t.table.Apply(l.number, l.imports[at(k.Family)], route.Update{Family: k.Family, Announced: []netip.Prefix{p}, Attrs: x.attrs}, 0)
 	}
 	s.lost, s.order = nil, nil
+	e.putHeld(l, k)
 	e.noteHeld(l, k, len(s.held.prefixes), t.table.Counts(l.number).Accepted)
 	if !l.LastGood.Keep {
 		e.at(dueKey{"held", k}, l.LastGood.For)
+	}
+}
+
+// putHeld has the table hold what is held, as if the neighbor had just said it.
+func (e *Engine) putHeld(l *link, k SessionKey) {
+	t := e.tables[at(k.Family)]
+	for p, attrs := range l.session[at(k.Family)].held.prefixes {
+		t.table.Apply(l.number, l.imports[at(k.Family)], route.Update{Family: k.Family, Announced: []netip.Prefix{p}, Attrs: attrs}, 0)
 	}
 }
 

@@ -160,6 +160,25 @@ func TestHeldUntilItsEnd(t *testing.T) {
 	}
 }
 
+// TestRefreshWhileHeld: in a refresh the neighbor says nothing of what it took back, and that is still held after it.
+func TestRefreshWhileHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, holding("5m"), Adopted{})
+		defer f.end()
+		more := many()[:20]
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", ten()...), SessionEndOfRIB{keyPrimary})
+		f.tell(withdraw(keyPrimary, ten()[:8]...), announce(keyPrimary, "192.0.2.2", more...))
+		f.tell(SessionRefresh{keyPrimary, true}, announce(keyPrimary, "192.0.2.2", append(ten()[8:], more...)...), SessionRefresh{keyPrimary, false})
+		if f.held("er/primary") != 8 || f.using("20.3.0.1/32") != "er/primary" {
+			t.Errorf("%d held, 20.3.0.1 goes by %s", f.held("er/primary"), f.using("20.3.0.1/32"))
+		}
+		f.sleep(5*time.Minute + time.Second)
+		if f.held("er/primary") != 0 || f.using("20.3.0.1/32") != "isp/main" {
+			t.Errorf("the time is over: %d held, 20.3.0.1 goes by %s", f.held("er/primary"), f.using("20.3.0.1/32"))
+		}
+	})
+}
+
 // TestLostForwardingIsNotHeld: a neighbor that restarts and lost what it forwards by (RFC 4724) has nothing that could be held.
 func TestLostForwardingIsNotHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -195,6 +195,9 @@ func (e *Engine) refresh(ev SessionRefresh) {
 		}
 		s.refreshing = true
 		t.table.MarkStale(l.number)
+		if s.held != nil {
+			e.putHeld(l, ev.Key) // which the neighbor will not say, and has its own end
+		}
 		e.at(dueKey{"refresh", ev.Key}, refreshTime)
 		return
 	}
