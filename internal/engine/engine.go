@@ -371,7 +371,7 @@ func (e *Engine) configure(c *config.Config) {
 	clear(e.fill.use)
 	clear(e.fill.levels)
 	clear(e.surveys)
-	e.releaseUnheld()
+	e.setHolds()
 	e.speak()
 	e.watch()
 	e.detect()

@@ -150,13 +150,31 @@ func (e *Engine) release(l *link, k SessionKey) {
 	e.hearLearned(l)
 }
 
-// releaseUnheld ends what is held where the configuration asks for no hold any more.
-func (e *Engine) releaseUnheld() {
+// setHolds has what is held follow a new configuration.
+func (e *Engine) setHolds() {
 	for _, l := range e.links {
 		for _, f := range route.Families() {
-			if k := (SessionKey{l.FullName(), f}); l.LastGood.For == 0 && l.session[at(f)].held != nil {
-				delete(e.due, dueKey{"held", k})
+			s, k := &l.session[at(f)], SessionKey{l.FullName(), f}
+			var end dueKey
+			switch {
+			case s.held != nil:
+				end = dueKey{"held", k}
+			case s.sparing:
+				end = dueKey{"stale", k}
+			default:
+				continue
+			}
+			_, ends := e.due[end]
+			switch {
+			case l.LastGood.For == 0 && s.held != nil:
+				delete(e.due, end)
 				e.release(l, k)
+			case l.LastGood.For == 0:
+				e.sweepStale(l, f, "held no longer")
+			case l.LastGood.Keep:
+				delete(e.due, end)
+			case !ends:
+				e.at(end, l.LastGood.For)
 			}
 		}
 	}

@@ -217,6 +217,41 @@ func TestReloadEndsAHold(t *testing.T) {
 	})
 }
 
+// TestReloadOfAHold: what is held, also what is stale, follows the configuration from then on.
+func TestReloadOfAHold(t *testing.T) {
+	const keep = "{for: 5m, share: 50, then: keep}"
+	for name, shrink := range map[string][]Event{
+		"taken back":     {withdraw(keyPrimary, ten()[3:]...)},
+		"not said again": {SessionRefresh{keyPrimary, true}, announce(keyPrimary, "192.0.2.2", ten()[:3]...), SessionRefresh{keyPrimary, false}},
+	} {
+		for _, c := range []struct {
+			before, after string
+			want          [3]int // held at once, and after 6 and 20 minutes
+		}{
+			{holding(keep), site, [3]int{}},
+			{holding(keep), holding("10m"), [3]int{7, 7, 0}},
+			{holding("5m"), holding(keep), [3]int{7, 7, 7}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := start(t, c.before, Adopted{})
+					defer f.end()
+					f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", ten()...), SessionEndOfRIB{keyPrimary})
+					f.tell(shrink...)
+					f.reload(c.after)
+					for i, pause := range []time.Duration{0, 6 * time.Minute, 14 * time.Minute} {
+						f.sleep(pause)
+						want := map[bool]string{true: "er/primary", false: "isp/main"}[c.want[i] > 0]
+						if f.held("er/primary") != c.want[i] || f.using("20.9.0.1/32") != want || f.using("20.1.0.1/32") != "er/primary" {
+							t.Errorf("%d: %d held, want %d; 20.9.0.1 goes by %s", i, f.held("er/primary"), c.want[i], f.using("20.9.0.1/32"))
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
 // TestHeldIsNotCountedAgainstTheNeighbor replaces all prefixes by others within the limit.
 func TestHeldIsNotCountedAgainstTheNeighbor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
