@@ -108,12 +108,6 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 	}
 	imp, beyond := l.imports[at(t.f)], 0
 	updates := e.withhold(l, ev.Key, ev.Updates)
-	// What is held is no longer of the neighbor, and is not counted against it.
-	held := e.heldOf(l, t.f)
-	keep := l.Limit.Keep()
-	if keep > 0 {
-		keep += held
-	}
 	say := t.table.Apply
 	if e.stages(l, t.f) {
 		say = t.table.Stage
@@ -122,6 +116,10 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 	for _, u := range updates {
 		e.taken += len(u.Announced) + len(u.Withdrawn)
 		if u.Family == t.f {
+			keep := l.Limit.Keep()
+			if keep > 0 {
+				keep += e.unsaid(l, t.f)
+			}
 			beyond += say(l.number, imp, u, keep)
 		}
 	}
@@ -133,13 +131,12 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 	if s.complete {
 		e.hearLearned(l)
 	}
-	n := t.table.Counts(l.number)
-	if n.Staged > 0 && l.Limit.Level(n.Received+n.Staged, beyond) > s.level {
+	count := e.said(l, t.f)
+	if t.table.Counts(l.number).Staged > 0 && l.Limit.Level(count, beyond) > s.level {
 		// What was said twice counts twice there: the number that matters is known only after this.
 		e.take(l, ev.Key)
-		n = t.table.Counts(l.number)
+		count = e.said(l, t.f)
 	}
-	count := n.Received + n.Staged - e.heldOf(l, t.f)
 	level := l.Limit.Level(count, beyond)
 	if level <= s.level {
 		return
@@ -154,6 +151,21 @@ func (e *Engine) sessionUpdates(ev SessionUpdates) {
 			e.deps.Speaker.Refuse(ev.Key, refuseTime)
 		}
 	}
+}
+
+// unsaid are routes that a link's neighbor has taken back, or not said again yet: they are not counted against it.
+func (e *Engine) unsaid(l *link, f route.Family) int {
+	n := e.tables[at(f)].table.Counts(l.number).Stale
+	if h := l.session[at(f)].held; h != nil {
+		n += len(h.prefixes)
+	}
+	return n
+}
+
+// said are the routes that count.
+func (e *Engine) said(l *link, f route.Family) int {
+	n := e.tables[at(f)].table.Counts(l.number)
+	return n.Received + n.Staged - e.unsaid(l, f)
 }
 
 // heardEnd takes an End-of-RIB. Of a session that was taken over it ends what another daemon has heard the beginning of.
