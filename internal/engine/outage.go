@@ -56,9 +56,15 @@ func (e *Engine) outagesAnswered(withRoutes bool) {
 	}
 }
 
-// forgetOutages drops those of this turn that changed nothing: no batch answers them.
-func (e *Engine) forgetOutages() {
+// turnOutages ends the turn for its outages: those that changed nothing are dropped, as no batch answers them; and where no batch had
+// routes, a later one is not about them.
+func (e *Engine) turnOutages() {
 	e.outages = slices.DeleteFunc(e.outages, func(o outage) bool { return o.first == 0 })
+	for i := range e.outages {
+		if o := &e.outages[i]; o.last == 0 {
+			o.last = o.first
+		}
+	}
 }
 
 // applied tells of outages whose answer is in the kernel.
@@ -72,8 +78,7 @@ func (e *Engine) applied(ev Applied) {
 		if o.written.IsZero() {
 			o.written = ev.At
 		}
-		// A turn without changes of routes has no second batch.
-		if last := max(o.last, o.first); ev.Sequence < last || o.last == outageTold {
+		if ev.Sequence < o.last || o.last == outageTold {
 			continue
 		}
 		n := o.failover(ev.At)

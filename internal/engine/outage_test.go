@@ -237,3 +237,26 @@ func TestOutageThatChangesNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestOutageWithoutRoutes: routes that change later, before the kernel has the groups, are not put down to an outage that moved none.
+func TestOutageWithoutRoutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, bfdSite, Adopted{})
+		defer f.end()
+		bothUp(f)
+		f.tell(BFDChanged{Key: keyPrimary, Up: true})
+		f.applied()
+		f.tell(BFDChanged{Key: keyPrimary, Why: "nothing from the neighbor in 150ms"})
+		if b := f.last(); len(b.Routes) > 0 {
+			t.Fatalf("the outage moves %d routes", len(b.Routes))
+		}
+		written := Applied{Sequence: f.last().Sequence, At: time.Now().Add(time.Millisecond)}
+		time.Sleep(time.Second)
+		f.tell(announce(keySecondary, "192.0.2.6", "6.0.0.0/8"))
+		f.tell(written)
+		got := entries(f, "failover")
+		if len(got) != 1 || !slices.Equal(phasesOf(got[0]), []string{"decided 0.0 ms", "kernel 1.0 ms"}) {
+			t.Errorf("%+v", got)
+		}
+	})
+}

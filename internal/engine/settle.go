@@ -59,7 +59,7 @@ func (e *Engine) settle() {
 	e.walking = false
 	e.notePins()
 	e.submit(mode, true)
-	e.forgetOutages()
+	e.turnOutages()
 	if e.changed {
 		e.lookAtSymmetry()
 		e.publish()
