@@ -218,7 +218,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	for _, n := range e.orphans {
 		for _, f := range route.Families() {
-			e.deps.Flows.Flush(e.flowMark(n, f))
+			e.moves[moveKey{n, f}] = 0
 		}
 	}
 	e.interfaces = e.first.All
@@ -346,7 +346,7 @@ func (e *Engine) configure(c *config.Config) {
 				t.table.RemoveLink(l.number)
 				t.drained.Remove(l.number)
 				t.moved.Remove(l.number)
-				e.deps.Flows.Flush(e.flowMark(l.number, t.f))
+				e.moves[moveKey{l.number, t.f}] = 0
 			}
 		}
 		for _, l := range old {

@@ -180,6 +180,10 @@ func (e *Engine) moveFlows(applied uint64) {
 		t := e.tables[at(k.family)]
 		s := e.state(t)
 		mark := e.flowMark(k.link, k.family)
+		if !slices.ContainsFunc(e.links, func(l *link) bool { return l.number == k.link }) {
+			e.deps.Flows.Flush(mark) // there is no such link any more, and its number may be given to another
+			continue
+		}
 		_, rank, _ := t.table.Lookup(t.f.Default())
 		everywhere := rib.Resolve(t.table.Rankings().Get(rank), s.Dead, s.Drained).Outcome == rib.Living
 		alike := e.samePool(k.link, k.family).Minus(s.Dead)

@@ -108,7 +108,23 @@ func TestRemovedLinkLeavesNoMarks(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
+		f.wantFlows("the kernel still sends packets by it")
+		f.applied()
 		f.wantFlows("number 2 may be given to another link", "flush 2", "flush 2")
+	})
+}
+
+// TestMarksOfEarlierLinksGo: so it is with the connections of links that only the daemon before had.
+func TestMarksOfEarlierLinksGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{Routes: 5, Numbers: map[string]route.Link{"er9": 9}})
+		defer f.end()
+		f.wantFlows("the kernel still sends packets by it")
+		bothUp(f)
+		f.applied()
+		if !slices.Contains(f.flows, "flush 9") {
+			t.Errorf("number 9 may be given to another link: %v", f.flows)
+		}
 	})
 }
 
