@@ -316,6 +316,7 @@ func (e *Engine) handle(ev Event) {
 		e.note("reload", e.cfg.Site, "configuration replaced")
 		e.numbers = numberLinks(allLinks(ev.Config), e.numbers, numberLimit(ev.Config))
 		e.configure(ev.Config)
+		e.noteAllMoves()
 		e.refreshBlocked()
 		e.reply(func() { ev.Reply <- nil })
 	case Drain:

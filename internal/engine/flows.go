@@ -48,6 +48,17 @@ func (e *Engine) noteMoves() {
 	}
 }
 
+// noteAllMoves has all connections looked at: by another configuration their links may reach less, and rules say otherwise.
+func (e *Engine) noteAllMoves() {
+	for _, l := range e.links {
+		for _, f := range route.Families() {
+			if l.Has(f) {
+				e.moves[moveKey{l.number, f}] = 0
+			}
+		}
+	}
+}
+
 // noteLostRoutes has the connections of links looked at that no longer reach what they did; and of links that others may be
 // better than now, where a rule lets connections follow at once.
 func (e *Engine) noteLostRoutes(t *family) {

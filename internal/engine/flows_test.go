@@ -110,7 +110,26 @@ func TestRemovedLinkLeavesNoMarks(t *testing.T) {
 		synctest.Wait()
 		f.wantFlows("the kernel still sends packets by it")
 		f.applied()
-		f.wantFlows("number 2 may be given to another link", "flush 2", "flush 2")
+		f.wantFlows("number 2 may be given to another link", "list 1", "flush 2", "list 3", "flush 2")
+	})
+}
+
+// TestReloadLooksAtConnections: those whose addresses a circuit no longer reaches, as it accepts less now, are cut as where its
+// neighbor took a prefix back.
+func TestReloadLooksAtConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{})
+		defer f.end()
+		bothUp(f)
+		f.applied()
+		f.flows = nil
+		f.reload(strings.Replace(site, "accept: [all]", "accept: [4.0.0.0/8]", 1))
+		f.wantFlows("before the kernel is written")
+		f.applied()
+		f.wantFlows("any link may reach less", "list 1", "list 2", "list 3")
+		gone := flow.Flow{Family: route.IPv4, Protocol: 6, Source: netip.MustParseAddrPort("10.20.1.1:1000"), Destination: netip.MustParseAddrPort("5.0.0.1:443"), Link: 1}
+		f.tell(FlowsListed{Mark: flow.Mark{Family: route.IPv4, Link: 1, Value: 1, Mask: 0xff}, Flows: []flow.Flow{gone}})
+		f.wantFlows("it goes by another link now", "delete 5.0.0.1:443")
 	})
 }
 
