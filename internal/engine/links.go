@@ -46,12 +46,7 @@ func (e *Engine) setInterfaces(ev Interfaces) {
 	}
 	e.findInterfaces(ev.At, ev.Seen)
 	e.statics()
-	for _, t := range e.tables {
-		if inside, routes := insideHops(e.cfg, e.interfaces, t.f); !slices.EqualFunc(inside, t.inside, kstate.Nexthop.Equal) {
-			t.inside = inside
-			t.fib.SetInside(routes)
-		}
-	}
+	e.setInside()
 	after := places()
 	for i, l := range e.links {
 		for _, f := range route.Families() {
@@ -64,6 +59,24 @@ func (e *Engine) setInterfaces(ev Interfaces) {
 		e.watch()
 	}
 	e.detect()
+}
+
+// setInside brings the ways to networks inside to what the kernel said of interfaces last.
+func (e *Engine) setInside() {
+	for _, t := range e.tables {
+		inside, routes := insideHops(e.cfg, e.interfaces, t.f)
+		if slices.EqualFunc(inside, t.inside, kstate.Nexthop.Equal) {
+			continue
+		}
+		for _, old := range t.inside {
+			carries := func(in kstate.Interface) bool { return in.Index == old.Interface && in.Carrier }
+			if !slices.ContainsFunc(e.interfaces, carries) {
+				e.lost = append(e.lost, old.Interface)
+			}
+		}
+		t.inside = inside
+		t.fib.SetInside(routes)
+	}
 }
 
 // findInterfaces brings index, addresses, carrier and track of each link to what the kernel said last, at read; seen is when each
@@ -122,6 +135,7 @@ func (e *Engine) carrier(ev CarrierChanged) {
 			e.interfaces[i].Carrier = ev.Carrier
 		}
 	}
+	e.setInside()
 	for _, l := range e.links {
 		if l.index != ev.Index || ev.Index == 0 {
 			continue
