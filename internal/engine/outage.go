@@ -35,6 +35,11 @@ const (
 // startOutage begins one of a link in some families.
 func (e *Engine) startOutage(l *link, families [2]bool, cause Cause, what string, evidence Sign) {
 	e.outages = slices.DeleteFunc(e.outages, func(o outage) bool { return e.now.Sub(o.seen) > outageKept })
+	if told := func(o outage) bool { return o.last == outageTold }; len(e.outages) == maxOutages && slices.ContainsFunc(e.outages, told) {
+		// What is cut, or lost, for the oldest that has been told of is no longer put down to it.
+		i := slices.IndexFunc(e.outages, told)
+		e.outages = slices.Delete(e.outages, i, i+1)
+	}
 	if len(e.outages) < maxOutages {
 		o := outage{link: l.FullName(), cause: cause, what: what, evidence: evidence, seen: e.now}
 		o.lost.begin(families, l.streams)

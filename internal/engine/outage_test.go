@@ -260,3 +260,25 @@ func TestOutageWithoutRoutes(t *testing.T) {
 		}
 	})
 }
+
+// TestAFlappingLinkHidesNoFailover: each is told of, however many there are in a short time.
+func TestAFlappingLinkHidesNoFailover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, bfdSite, Adopted{})
+		defer f.end()
+		bothUp(f)
+		const flaps = maxOutages + 1
+		for range flaps {
+			f.tell(BFDChanged{Key: keyPrimary, Up: true})
+			f.applied()
+			f.tell(BFDChanged{Key: keyPrimary, Why: "nothing from the neighbor in 150ms"})
+			f.applied()
+			time.Sleep(time.Second)
+		}
+		f.tell(CarrierChanged{Index: 3})
+		f.applied()
+		if got := entries(f, "failover"); len(got) != flaps+1 || got[flaps].Subject != "er/secondary carrier down" {
+			t.Errorf("%d failovers:\n%s", len(got), f.journal())
+		}
+	})
+}
