@@ -3,6 +3,7 @@ package engine
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -235,6 +236,23 @@ func TestInterfacesLeaveATable(t *testing.T) {
 		f.tell(announce(keyPrimary, "192.0.2.2", "5.0.0.0/8"), SessionEndOfRIB{keyPrimary})
 		if !f.has("4.0.0.0/8") || !f.has("5.0.0.0/8") {
 			t.Error("it has ended, and is not taken")
+		}
+	})
+}
+
+// TestAReloadLeavesATable: so it is where the configuration is replaced meanwhile, and the table is judged by the new one.
+func TestAReloadLeavesATable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{})
+		defer f.end()
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", "4.0.0.0/8", "5.0.0.0/8"))
+		f.reload(strings.Replace(site, "accept: [all]", "accept: [4.0.0.0/8, 6.0.0.0/8]", 1))
+		if f.has("4.0.0.0/8") {
+			t.Error("the beginning of a table is decided with a reload")
+		}
+		f.tell(announce(keyPrimary, "192.0.2.2", "6.0.0.0/8"), SessionEndOfRIB{keyPrimary})
+		if !f.has("4.0.0.0/8") || !f.has("6.0.0.0/8") || f.has("5.0.0.0/8") {
+			t.Error("it has ended, and is not taken as the new configuration says")
 		}
 	})
 }

@@ -83,6 +83,18 @@ func (s *stage) key(f route.Family, i uint32) key {
 	return key{r, l.lo, l.bits}
 }
 
+func (t *Table) rejudgeStaged(l route.Link, imp *policy.Import) {
+	s := t.stages[l]
+	if s == nil {
+		return
+	}
+	for i := range s.said.n {
+		if x := s.said.at(i); !x.gone {
+			x.reason = imp.Attrs(t.sets[x.set].attrs).Prefix(s.key(t.family, i).prefix(t.family))
+		}
+	}
+}
+
 // SortStaged does that part of Take which needs nothing but what was staged of the link. It may be called for several links
 // side by side.
 func (t *Table) SortStaged(l route.Link) {

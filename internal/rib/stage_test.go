@@ -14,7 +14,10 @@ import (
 // TestStagedIsAsApplied says the same to three tables, two of which stage it and take it now and then, in lots that are
 // small and large beside the table: one link by link, one all at once.
 func TestStagedIsAsApplied(t *testing.T) {
-	imp := policy.NewImport(policy.Params{Accept: policy.Accept{All: true}, NeighborAS: 1, AnyNextHop: true, Own: []netip.Prefix{netip.MustParsePrefix("64.0.0.0/6")}})
+	var rules []*policy.Import
+	for _, own := range []string{"64.0.0.0/6", "2000::/5", "32.0.0.0/4"} {
+		rules = append(rules, policy.NewImport(policy.Params{Accept: policy.Accept{All: true}, NeighborAS: 1, AnyNextHop: true, Own: []netip.Prefix{netip.MustParsePrefix(own)}}))
+	}
 	for _, f := range route.Families() {
 		t.Run(f.String(), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(3, uint64(f)))
@@ -28,6 +31,7 @@ func TestStagedIsAsApplied(t *testing.T) {
 					x.SetLink(l, LinkParams{Preference: 100, Path: int(l)})
 				}
 			}
+			imports := []*policy.Import{rules[0], rules[0], rules[0]}
 			for _, lot := range []int{3000, 10, 2500, 1, 3000, 100, 0, 4000} {
 				for range lot {
 					l := route.Link(random.IntN(3))
@@ -38,9 +42,15 @@ func TestStagedIsAsApplied(t *testing.T) {
 					if random.IntN(4) > 0 {
 						u.Announced, u.Attrs = []netip.Prefix{someFew(random, f), someFew(random, f)}, attrs[random.IntN(len(attrs))]
 					}
-					applied.Apply(l, imp, u, 0)
-					staged.Stage(l, imp, u, 0)
-					whole.Stage(l, imp, u, 0)
+					applied.Apply(l, imports[l], u, 0)
+					staged.Stage(l, imports[l], u, 0)
+					whole.Stage(l, imports[l], u, 0)
+					if random.IntN(1000) == 0 {
+						imports[l] = rules[random.IntN(len(rules))]
+						for _, x := range []*Table{applied, staged, whole} {
+							x.Rejudge(l, imports[l])
+						}
+					}
 					if random.IntN(2000) == 0 {
 						applied.RemoveLink(l)
 						staged.RemoveLink(l)

@@ -272,9 +272,9 @@ func (t *Table) Sweep(l route.Link) int {
 	return n
 }
 
-// Rejudge applies changed rules to the routes that a link has.
+// Rejudge applies changed rules to the routes that a link has, also to those that are staged.
 func (t *Table) Rejudge(l route.Link, imp *policy.Import) {
-	t.Take(l)
+	t.rejudgeStaged(l, imp)
 	for slot := range t.used() {
 		for i := t.index.dests.at(slot).routes; i != 0; {
 			e := t.routes.at(i)
