@@ -138,3 +138,16 @@ func TestStageKeepsTheLimit(t *testing.T) {
 		t.Errorf("%d routes, want 3", n)
 	}
 }
+
+// TestStaticBehindWhatIsStaged: a default that is set again is there whatever was staged before.
+func TestStaticBehindWhatIsStaged(t *testing.T) {
+	imp := policy.NewImport(policy.Params{Accept: policy.Accept{All: true}, NeighborAS: 1, AnyNextHop: true})
+	table := NewTable(route.IPv4)
+	table.SetStatic(1, true)
+	table.Stage(1, imp, route.Update{Family: route.IPv4, Withdrawn: []netip.Prefix{route.IPv4.Default()}}, 0)
+	table.SetStatic(1, true)
+	table.Take(1)
+	if table.Counts(1).Received != 1 {
+		t.Error("the default is gone")
+	}
+}

@@ -117,7 +117,8 @@ func (t *Table) Apply(l route.Link, imp *policy.Import, u route.Update, limit in
 // SetStatic adds or removes the static default of a link without BGP. Where that is as it was, nothing changes.
 func (t *Table) SetStatic(l route.Link, on bool) {
 	e := t.static(l)
-	if on && e != nil && e.gen == t.counts[l].gen || !on && e == nil {
+	// What is staged may take it out.
+	if on && e != nil && e.gen == t.counts[l].gen && !t.Waits(l) || !on && e == nil {
 		return
 	}
 	t.Take(l)
