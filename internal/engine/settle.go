@@ -50,10 +50,11 @@ func (e *Engine) settle() {
 		for _, l := range t.down.Links() {
 			t.table.RemoveLink(l)
 		}
-		emit := t.wants
-		e.takeDue(t, emit)
+		e.takeDue(t, t.wants)
+	}
+	for _, t := range e.tables { // behind both: a link may fail while the second is decided
 		t.down = route.LinkSet{} // only now: lots name groups that are still there for routes of before
-		t.fib.Small(e.state(t), emit)
+		t.fib.Small(e.state(t), t.wants)
 		e.noteLostRoutes(t)
 	}
 	e.walking = false

@@ -3,6 +3,7 @@ package engine
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -87,6 +88,45 @@ func TestAFailoverDoesNotWaitForAnother(t *testing.T) {
 		}
 		if b := f.last(); b.More || f.using("20.0.0.1/32") != "isp/main" {
 			t.Errorf("at last it goes by %s, more %v", f.using("20.0.0.1/32"), b.More)
+		}
+	})
+}
+
+// TestAFailureBesideTheOtherFamilysTable: a link that fails while the IPv6 table is decided, behind IPv4's, leaves the ways of the
+// IPv4 default in the same turn.
+func TestAFailureBesideTheOtherFamilysTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, strings.Replace(bfdSite, "neighbor: 192.0.2.6}", "neighbor: 192.0.2.6, address6: '2001:db8:2::2/64', neighbor6: '2001:db8:2::1'}", 1)+
+			"steer: [{name: all, to: [4.0.0.0/8], use: [er]}]\n", Adopted{})
+		defer f.end()
+		f.engine.lot = 2
+		f.engine.tables[at(route.IPv6)].table.Between(1, f.engine.hearUrgent)
+		bothUp(f)
+		isp, six := SessionKey{"isp/main", route.IPv4}, SessionKey{"er/secondary", route.IPv6}
+		said := announce(isp, "198.18.1.1", "0.0.0.0/0")
+		said.Updates[0].Attrs.Path = route.SequencePath(64601)
+		f.tell(SessionUp{Key: isp, Ends: true}, said, SessionEndOfRIB{isp})
+		to := func(metric uint32) bool {
+			_, ok := f.routes[kstate.RouteKey{Table: kstate.Table, Prefix: netip.MustParsePrefix("4.0.0.0/8"), Metric: metric}]
+			return ok
+		}
+		if !to(kstate.MetricTier + 1) {
+			t.Fatal("the rule has no way behind its first")
+		}
+		failed := false
+		f.submitted = func() {
+			if b := f.batches[len(f.batches)-1]; b.More && !failed {
+				failed = true
+				f.engine.Tell(f.ctx, CarrierChanged{Index: 4})
+			}
+		}
+		u := route.Update{Family: route.IPv6, Attrs: &route.Attrs{Path: route.SequencePath(12076), NextHop: netip.MustParseAddr("2001:db8:2::1")}}
+		for i := range byte(9) {
+			u.Announced = append(u.Announced, netip.PrefixFrom(netip.AddrFrom16([16]byte{0x2a, 0, 0, i}), 32))
+		}
+		f.tell(SessionUp{Key: six, Ends: true}, SessionUpdates{six, []route.Update{u}}, SessionEndOfRIB{six})
+		if !failed || to(kstate.MetricTier+1) {
+			t.Errorf("failed %v, and the way by the dead link is still wanted: %v", failed, to(kstate.MetricTier+1))
 		}
 	})
 }
