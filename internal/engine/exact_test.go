@@ -30,6 +30,8 @@ func exactSites(t *testing.T) (out []*config.Config) {
 	for _, text := range []string{
 		base,
 		base + "compress: true\n",
+		site,
+		insideSite + "compress: true\n",
 		strings.Replace(base, secondary, "", 1),
 		strings.Replace(base, "accept: [all]", "accept: [20.0.0.0/9]", 1),
 		base + "steer:\n  - {name: pin, to: [20.64.0.0/16], use: [isp], otherwise: drop}\n  - {name: some, to: [20.128.0.0/9], use: [[isp, er]]}\n",
@@ -194,12 +196,13 @@ type world struct {
 	now   time.Time
 	said  map[SessionKey]*said
 
-	reloaded bool // in this turn
+	reloaded bool           // in this turn
+	drained  map[string]int // 1: drained, 2: and its connections move
 }
 
 // newWorld is one in which nothing has happened yet.
 func newWorld(t *rapid.T, sites []*config.Config) *world {
-	w := &world{machine: newMachine(kerneltest.New(allUp().All...)), sites: sites, site: sites[rapid.IntRange(0, 1).Draw(t, "first")], now: time.Unix(1_000_000, 0), said: map[SessionKey]*said{}}
+	w := &world{machine: newMachine(kerneltest.New(allUp().All...)), sites: sites, site: sites[rapid.IntRange(0, 1).Draw(t, "first")], now: time.Unix(1_000_000, 0), said: map[SessionKey]*said{}, drained: map[string]int{}}
 	for _, k := range exactKeys {
 		w.said[k] = newSaid()
 	}
@@ -209,7 +212,7 @@ func newWorld(t *rapid.T, sites []*config.Config) *world {
 func (w *world) configured(k SessionKey) bool {
 	for _, p := range w.site.Paths {
 		for _, l := range p.Links {
-			if p.Name+"/"+l.Name == k.Link {
+			if p.Name+"/"+l.Name == k.Link && l.BGP && l.Neighbor(k.Family).IsValid() {
 				return true
 			}
 		}
@@ -284,9 +287,12 @@ func (w *world) session(t *rapid.T) []Event {
 func (w *world) event(t *rapid.T) []Event {
 	switch rapid.IntRange(0, 15).Draw(t, "kind") {
 	case 0:
-		i := rapid.IntRange(2, 4).Draw(t, "interface")
+		i := rapid.IntRange(1, 4).Draw(t, "interface")
 		if i == 3 && (w.reloaded || !w.configured(keySecondary)) {
 			return nil // nobody tells of an interface that no link has
+		}
+		if i == 1 && (w.reloaded || w.engine.sent.mode != plan.Full) {
+			return nil // nor of one inside where the ways by it are those of an earlier configuration
 		}
 		w.written(t) // what it writes meanwhile would be refused, and tried again later
 		w.carrier[i] = !w.carrier[i]
@@ -298,17 +304,30 @@ func (w *world) event(t *rapid.T) []Event {
 		}
 		w.reloaded = true
 		w.site = rapid.SampledFrom(w.sites).Draw(t, "site")
+		if len(w.site.Paths[0].Links) == 1 {
+			delete(w.drained, "er/secondary")
+		}
 		for k := range w.said {
-			if !strings.HasSuffix(k.Link, "secondary") {
-				continue
-			}
-			if len(w.site.Paths[0].Links) == 1 {
+			if !w.configured(k) {
 				w.said[k] = newSaid()
 			}
 		}
 		return []Event{Reload{w.site, make(chan error, 1)}}
 	}
+	if rapid.IntRange(0, 9).Draw(t, "drain") == 0 {
+		l := rapid.SampledFrom([]string{"er/primary", "er/secondary", "isp/main"}).Draw(t, "drained")
+		if l == "er/secondary" && len(w.site.Paths[0].Links) == 1 {
+			return nil
+		}
+		w.drained[l] = rapid.IntRange(0, 2).Draw(t, "how")
+		return []Event{w.drain(l)}
+	}
 	return w.session(t)
+}
+
+// drain is a link's drain as it is to be.
+func (w *world) drain(link string) Event {
+	return Drain{Link: link, On: w.drained[link] > 0, Move: w.drained[link] > 1, Reply: make(chan error, 1)}
 }
 
 // events draws what one turn takes.
@@ -333,6 +352,7 @@ func (w *world) restart(t *rapid.T) {
 	w.written(t)
 	w.stop()
 	w.boot(t, w.site, w.now, w.engine.numbers)
+	clear(w.drained)
 	for k := range w.said {
 		w.said[k] = newSaid()
 	}
@@ -350,6 +370,9 @@ func (w *world) scratch(t *rapid.T) string {
 	m.carrier = w.carrier
 	m.boot(t, w.site, w.now, w.engine.numbers)
 	defer func() { m.stop() }()
+	for l := range w.drained {
+		m.turn(w.now, w.drain(l))
+	}
 	for i, l := range m.engine.links {
 		l.tracks = w.engine.links[i].tracks // they know how often links went
 	}
