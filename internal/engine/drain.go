@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"bothways/internal/route"
@@ -37,6 +38,36 @@ func (e *Engine) drain(ev Drain) error {
 	}
 	e.speak()
 	return nil
+}
+
+// keepDrains has the links of a new configuration drained that the old one's were: a drain is of the link that was named, whatever
+// its interface is now; where there is none of that name any more, of a new one that has its interface.
+func (e *Engine) keepDrains(old []*link) {
+	after := func(l *link) *link {
+		if now := e.linkNamed(l.FullName()); now != nil {
+			return now
+		}
+		for _, now := range e.links {
+			named := func(x *link) bool { return x.FullName() == now.FullName() }
+			if now.Interface == l.Interface && !slices.ContainsFunc(old, named) {
+				return now
+			}
+		}
+		return nil
+	}
+	for _, t := range e.tables {
+		var drained, moved route.LinkSet
+		for _, l := range old {
+			now := after(l)
+			if now != nil && t.drained.Has(l.number) {
+				drained.Add(now.number)
+			}
+			if now != nil && t.moved.Has(l.number) {
+				moved.Add(now.number)
+			}
+		}
+		t.drained, t.moved = drained, moved
+	}
 }
 
 func (e *Engine) linkNames() []string {

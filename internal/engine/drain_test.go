@@ -70,3 +70,31 @@ func TestDrain(t *testing.T) {
 		}
 	})
 }
+
+// TestReloadKeepsADrain: it is of the link that was named, by whichever interface that is now; and of one with another name.
+func TestReloadKeepsADrain(t *testing.T) {
+	for name, c := range map[string]struct{ text, drained string }{
+		"another interface":                     {strings.Replace(site, "interface: er0", "interface: er2", 1), "er/primary"},
+		"the other's":                           {strings.NewReplacer("er0, address: 192.0.2.1/30, neighbor: 192.0.2.2", "er1, address: 192.0.2.5/30, neighbor: 192.0.2.6", "er1, address: 192.0.2.5/30, neighbor: 192.0.2.6", "er0, address: 192.0.2.1/30, neighbor: 192.0.2.2").Replace(site), "er/primary"},
+		"another name":                          {strings.Replace(site, "primary:", "first:", 1), "er/first"},
+		"another's name":                        {strings.Replace(site, "      primary: {interface: er0", "      primary: {interface: er2, address: 192.0.2.9/30, neighbor: 192.0.2.10}\n      first: {interface: er0", 1), "er/primary"},
+		"taken away, its interface the other's": {strings.Replace(strings.Replace(site, secondary, "", 1), "primary:", "secondary:", 1), ""},
+		"taken away":                            {strings.Replace(site, "      primary: {interface: er0, address: 192.0.2.1/30, neighbor: 192.0.2.2}\n", "", 1), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := start(t, site, Adopted{})
+				defer f.end()
+				if err := f.engine.Drain(f.ctx, "er/primary", true, true); err != nil {
+					t.Fatal(err)
+				}
+				f.reload(c.text)
+				for _, l := range f.engine.Snapshot().Links {
+					if l.Drained != (l.Name == c.drained) || l.Moved != l.Drained {
+						t.Errorf("%s: drained %v, moved %v", l.Name, l.Drained, l.Moved)
+					}
+				}
+			})
+		})
+	}
+}

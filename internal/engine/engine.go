@@ -341,12 +341,11 @@ func (e *Engine) configure(c *config.Config) {
 	e.links = build(c, e.numbers, old)
 	e.cfg, e.table = c, table{}
 	e.tally.keep(e.linkNames())
+	e.keepDrains(old)
 	for _, t := range e.tables {
 		for _, l := range old {
 			if !slices.ContainsFunc(e.links, func(now *link) bool { return now.number == l.number }) {
 				t.table.RemoveLink(l.number)
-				t.drained.Remove(l.number)
-				t.moved.Remove(l.number)
 				e.moves[moveKey{l.number, t.f}] = 0
 			}
 		}
