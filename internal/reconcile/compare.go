@@ -6,12 +6,13 @@ import (
 	"strings"
 	"time"
 
+	"bothways/internal/kstate"
 	"bothways/internal/plan"
 )
 
 // compare reads everything and marks what differs; the next write repairs it.
 func (r *Reconciler) compare(ctx context.Context) {
-	before := r.routes.differ
+	before := r.owed()
 	had := r.objects()
 	drift, err := r.reread(ctx, r.kernel, r.mayGoOn)
 	if errors.Is(err, errFailover) {
@@ -53,6 +54,24 @@ func (r *Reconciler) compare(ctx context.Context) {
 			r.note(Note{Time: r.compared, Kind: "repaired", Text: d})
 		}
 	}
+}
+
+// owed is how many routes the kernel should have taken, or given up, by now: not those that wait on purpose, for the rest of what is
+// decided, the end of a restart, or a link.
+func (r *Reconciler) owed() (n int) {
+	if r.routes.differ == 0 || r.mode == plan.Hold {
+		return 0
+	}
+	ends := r.mode == plan.Full && !r.more
+	can := map[kstate.NexthopID]bool{}
+	for _, x := range r.wanted.Nexthops {
+		can[x.ID] = true
+	}
+	r.routes.each(func(_ kstate.RouteKey, p routePair) {
+		put := p.wantType != 0 && (p.wantType != kstate.Unicast || can[p.want])
+		n += one(!p.agrees() && (put || ends && p.haveType != 0))
+	})
+	return n
 }
 
 // errFailover ends a comparison that a failover would have to wait for.

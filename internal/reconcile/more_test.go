@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"bothways/internal/kstate"
 	"bothways/internal/plan"
@@ -39,6 +40,12 @@ func TestNothingGoesBeforeTheRest(t *testing.T) {
 		has(fine.String(), true)
 		has(unused.String(), true)
 		has(b.Objects.Rules[0].String(), false)
+		f.r.Hint()
+		time.Sleep(hintPause + time.Millisecond)
+		synctest.Wait()
+		if st := f.r.Status(); st.Comparisons != 1 || !st.Agrees || st.Disagreed != 0 {
+			t.Errorf("what waits on purpose is counted as a disagreement: %+v", st)
+		}
 		lot.Sequence, lot.More, lot.Routes = 3, false, nil
 		f.r.Submit(lot)
 		synctest.Wait()
