@@ -34,6 +34,7 @@ type Deps struct {
 type Engine struct {
 	deps     Deps
 	inbox    chan Event
+	urgent   chan Event // what urgent reports; ahead of the inbox
 	first    Interfaces // as they were before the start
 	snapshot atomic.Pointer[Snapshot]
 
@@ -57,8 +58,7 @@ type Engine struct {
 	fill       fill
 	moves      map[moveKey]uint64 // connections to look at, once the batch of this sequence is in the kernel; 0: the next
 
-	pending []Event // put off during a walk: ahead of the inbox
-	walking bool    // tables are being worked on
+	walking bool // tables are being worked on
 
 	now      time.Time
 	taken    int // prefixes in this turn
@@ -131,7 +131,7 @@ const (
 
 // New returns an engine for a configuration. Nothing happens before Run.
 func New(c *config.Config, found Adopted, now Interfaces, deps Deps) *Engine {
-	e := &Engine{deps: deps, lot: lotSize, first: now, inbox: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}, surveys: map[moveKey]*survey{}, captured: captured{}, pinRoutes: map[netip.Addr]int{}, told: map[nat.Crossing]time.Time{}, carriers: map[int]carrierSeen{}}
+	e := &Engine{deps: deps, lot: lotSize, first: now, inbox: make(chan Event, 64), urgent: make(chan Event, 64), due: map[dueKey]time.Time{}, moves: map[moveKey]uint64{}, surveys: map[moveKey]*survey{}, captured: captured{}, pinRoutes: map[netip.Addr]int{}, told: map[nat.Crossing]time.Time{}, carriers: map[int]carrierSeen{}}
 	if found.Handover != nil {
 		found.Numbers = found.Handover.Numbers
 	}
@@ -154,10 +154,15 @@ func New(c *config.Config, found Adopted, now Interfaces, deps Deps) *Engine {
 	return e
 }
 
-// Tell hands the engine an event; it blocks while the engine is behind, which is what slows a neighbor down.
+// Tell hands the engine an event; it blocks while the engine is behind, which is what slows a neighbor down. What may be a link's
+// failure does not wait behind what neighbors say.
 func (e *Engine) Tell(ctx context.Context, ev Event) {
+	to := e.inbox
+	if urgent(ev) {
+		to = e.urgent
+	}
 	select {
-	case e.inbox <- ev:
+	case to <- ev:
 	case <-ctx.Done():
 	}
 }
@@ -238,6 +243,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 				return nil
+			case ev = <-e.urgent:
 			case ev = <-e.inbox:
 			case <-wake.C:
 				ev = timer{}

@@ -2,10 +2,8 @@ package engine
 
 import "time"
 
-// maxPending bounds what is put off during a walk: as much again as the inbox holds.
-const maxPending = 64
-
-// urgent reports whether an event may be a link's failure, and needs nothing of the tables.
+// urgent reports whether an event may be a link's failure, and needs nothing of the tables. Such events have a queue of their own:
+// they wait for nothing that neighbors say, and are in order among themselves.
 func urgent(ev Event) bool {
 	switch ev.(type) {
 	case CarrierChanged, NeighborSeen, BFDChanged, Probed:
@@ -18,47 +16,33 @@ func urgent(ev Event) bool {
 const urgentEvery = 1 << 8
 
 // hearUrgent is called while tables are worked on, which takes a tenth of a second and more. A link that fails meanwhile does not
-// wait for that: its groups move at once, as in the quick half of a failover. All other events keep their order for later.
+// wait for that: its groups move at once, as in the quick half of a failover.
 func (e *Engine) hearUrgent() {
-	if !e.walking {
+	if !e.walking || len(e.urgent) == 0 {
 		return
 	}
-	heard := false
-	for len(e.inbox) > 0 && len(e.pending) < maxPending {
-		heard = e.hearOrPutOff(<-e.inbox) || heard
+	for len(e.urgent) > 0 {
+		e.handleUrgent(<-e.urgent)
 	}
-	if heard {
-		e.moveGroups()
-	}
+	e.moveGroups()
 }
 
 // hearUrgentUntil does the same until other work is done.
 func (e *Engine) hearUrgentUntil(done <-chan struct{}) {
 	for {
-		inbox := e.inbox
-		if len(e.pending) >= maxPending {
-			inbox = nil
-		}
 		select {
 		case <-done:
 			return
-		case ev := <-inbox:
-			if e.hearOrPutOff(ev) {
-				e.moveGroups()
-			}
+		case ev := <-e.urgent:
+			e.handleUrgent(ev)
+			e.moveGroups()
 		}
 	}
 }
 
-// hearOrPutOff takes an event now, if it is urgent, and says so.
-func (e *Engine) hearOrPutOff(ev Event) bool {
-	if !urgent(ev) {
-		e.pending = append(e.pending, ev)
-		return false
-	}
+func (e *Engine) handleUrgent(ev Event) {
 	e.now = time.Now()
 	e.handle(ev)
-	return true
 }
 
 func (e *Engine) moveGroups() {
@@ -70,10 +54,10 @@ func (e *Engine) moveGroups() {
 
 // another is the next event that is there already.
 func (e *Engine) another() (Event, bool) {
-	if len(e.pending) > 0 {
-		ev := e.pending[0]
-		e.pending = e.pending[1:]
+	select {
+	case ev := <-e.urgent:
 		return ev, true
+	default:
 	}
 	select {
 	case ev := <-e.inbox:
