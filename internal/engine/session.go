@@ -44,13 +44,15 @@ func (e *Engine) sessionUp(ev SessionUp) {
 	e.at(dueKey{"stale", ev.Key}, refreshTime)
 }
 
-// hearOn starts the wait for a neighbor without End-of-RIB anew.
+// hearOn starts the wait for a neighbor's silence anew, which says what an End-of-RIB would: soon, where it sends none.
 func (e *Engine) hearOn(k SessionKey, s *sessionState) {
-	if s.ends || s.complete {
+	if s.complete || s.ends && s.stale { // what is stale has an end of its own
 		return
 	}
 	quiet := quietTime
-	if l := e.linkNamed(k.Link); s.taken {
+	if s.ends {
+		quiet = adoptTime
+	} else if l := e.linkNamed(k.Link); s.taken {
 		if n := e.tables[at(k.Family)].table.Counts(l.number); n.Received+n.Staged < s.expected {
 			quiet = repeatTime
 		}

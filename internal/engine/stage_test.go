@@ -223,6 +223,31 @@ func TestAnotherEndLeavesALateTable(t *testing.T) {
 	})
 }
 
+// TestAnEndThatNeverComes: a neighbor that would end its table, and does not, is not waited for without an end; one that restarts has
+// the time that its stale routes have.
+func TestAnEndThatNeverComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, site, Adopted{})
+		defer f.end()
+		f.tell(SessionUp{Key: keyPrimary, Ends: true}, announce(keyPrimary, "192.0.2.2", "4.0.0.0/8"))
+		f.sleep(adoptTime + time.Second)
+		f.tell(announce(keyPrimary, "192.0.2.2", "5.0.0.0/8"))
+		if !f.has("5.0.0.0/8") {
+			t.Error("what it says long after its table still waits for the end of that")
+		}
+		f.tell(SessionDown{Key: keyPrimary, Stale: true, StaleUntil: time.Now().Add(time.Minute)}, SessionUp{Key: keyPrimary, Ends: true, Preserved: true},
+			announce(keyPrimary, "192.0.2.2", "4.0.0.0/8"))
+		f.sleep(adoptTime + time.Second)
+		if !f.has("5.0.0.0/8") {
+			t.Error("what is stale went with a silence")
+		}
+		f.sleep(refreshTime)
+		if f.has("5.0.0.0/8") {
+			t.Error("what is stale stays")
+		}
+	})
+}
+
 // TestInterfacesLeaveATable: a table goes on being taken whole where the interfaces are listed meanwhile, which they are whenever
 // something about one of them changes.
 func TestInterfacesLeaveATable(t *testing.T) {
