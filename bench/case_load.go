@@ -76,7 +76,7 @@ func caseLoad(b *bench) []section {
 	})
 	return []section{{text: `A peer announces; a second, better peer announces the same; the better peer's TCP session is closed. Done is when the last prefix and 16 others
 answer with the right next hop. Processor time is of all processes of the router, until a second after the end. Nothing is exported to the kernel but by
-Bothways, which cannot do without: compressed, what the default route does not answer already. When the better peer announces after the worse one, that is for a while a large part of the table.`, result: r}}
+Bothways, which cannot do without: compressed, what the default route does not answer already.`, result: r}}
 }
 
 // baseFirst puts the row that ratios are to in front.
