@@ -302,6 +302,21 @@ func TestGroupIDsFollowContent(t *testing.T) {
 	}
 }
 
+// TestRulesGoOneByOne: to the kernel a rule without an interface that is to be deleted is any with the same numbers. So none is like
+// another but for that.
+func TestRulesGoOneByOne(t *testing.T) {
+	links := []route.Link{1, 2, 3, kstate.MaxLinks}
+	all := route.NewLinkSet(links...)
+	seen := map[kstate.Rule]bool{}
+	for _, r := range Rules(route.IPv4, links, links[1:], all, all, 3, 0xff, State{Present: all}) {
+		r.Local = false
+		if seen[r] {
+			t.Errorf("%s is there twice", r)
+		}
+		seen[r] = true
+	}
+}
+
 func TestRules(t *testing.T) {
 	s := State{Present: route.NewLinkSet(1, 2), Dead: route.NewLinkSet(2)}
 	var got []string
@@ -310,9 +325,10 @@ func TestRules(t *testing.T) {
 	}
 	expect(t, "rules", got,
 		"rule priority 9801 fwmark 0x100/0xff00 lookup 9801 proto 98",
-		"rule priority 9802 iif lo fwmark 0x200/0xff00 lookup 9802 proto 98",
+
 		"rule priority 10100 fwmark 0xff00/0xff00 lookup 10056 proto 98",
-		"rule priority 10401 fwmark 0xfd00/0xff00 lookup 10313 proto 98",
+		"rule priority 10361 fwmark 0xfd00/0xff00 lookup 10313 proto 98",
+		"rule priority 10622 iif lo fwmark 0x200/0xff00 lookup 9802 proto 98",
 		"rule priority 10900 lookup 254 suppress_prefixlength 0 proto 98",
 		"rule priority 10901 lookup 9800 proto 98")
 }

@@ -5,9 +5,9 @@ import (
 	"bothways/internal/route"
 )
 
-// Rules are the policy rules of a family: marks of living links first, those of this machine's own packets on links that
-// are probed, those of the steer rules that have a table of their own, of which there are steered, those of replies on links
-// that do not reach everybody, then what others have in main but its defaults, then our table. A dead link has no rule, none
+// Rules are the policy rules of a family: marks of living links first, those of the steer rules that have a table of their own, of
+// which there are steered, those of replies on links that do not reach everybody, those of this machine's own packets on links that
+// are probed, then what others have in main but its defaults, then our table. A dead link has no rule, none
 // whose connections shall move, and none that reaches nothing: what carries its mark follows the rankings. Replies keep to a link
 // whose session has ended as long as it lives.
 func Rules(f route.Family, links, replies []route.Link, reach, probed route.LinkSet, steered int, mask uint32, s State) []kstate.Rule {
@@ -21,15 +21,6 @@ func Rules(f route.Family, links, replies []route.Link, reach, probed route.Link
 			Mark: MarkOf(l, mask), Mask: mask, SuppressPrefixLength: -1,
 		})
 	}
-	for _, l := range probed.Links() {
-		// Probes of a dead link must still go by it, or it would stay dead.
-		if s.Present.Has(l) {
-			out = append(out, kstate.Rule{
-				Family: f, Priority: kstate.PriorityLink + uint32(l), Table: kstate.Table + uint32(l),
-				Mark: MarkOf(l, mask), Mask: mask, SuppressPrefixLength: -1, Local: true,
-			})
-		}
-	}
 	for i := range steered {
 		out = append(out, kstate.Rule{
 			Family: f, Priority: kstate.PrioritySteer + uint32(i), Table: kstate.SteerTable + uint32(i),
@@ -41,6 +32,15 @@ func Rules(f route.Family, links, replies []route.Link, reach, probed route.Link
 			out = append(out, kstate.Rule{
 				Family: f, Priority: kstate.PriorityReply + uint32(l), Table: kstate.ReplyTable + uint32(l),
 				Mark: ReplyMark(steered, i, mask), Mask: mask, SuppressPrefixLength: -1,
+			})
+		}
+	}
+	for _, l := range probed.Links() {
+		// Probes of a dead link must still go by it, or it would stay dead.
+		if s.Present.Has(l) {
+			out = append(out, kstate.Rule{
+				Family: f, Priority: kstate.PriorityProbe + uint32(l), Table: kstate.Table + uint32(l),
+				Mark: MarkOf(l, mask), Mask: mask, SuppressPrefixLength: -1, Local: true,
 			})
 		}
 	}

@@ -22,7 +22,8 @@ const (
 	// Rule priorities, in the order of design: marks of links, marks of steer rules, main's specific routes, ours.
 	PriorityLink  = 9800  // +n for link n
 	PrioritySteer = 10100 // +i for the i-th rule with a table
-	PriorityReply = 10400 // +n for replies on link n
+	PriorityReply = 10360 // +n for replies on link n
+	PriorityProbe = 10620 // +n for what this machine itself marks for link n: to the kernel a deletion of the link's rule is one of this, too, if both have one priority
 	PriorityMain  = 10900
 	PriorityTable = 10901
 	PriorityLast  = 10999

@@ -28,7 +28,7 @@ func (r Rule) Nexthop() NexthopID { return LinkNexthop(r.link(), r.Family) }
 // link is the number of the link that the rule sticks to; 0: it does not.
 func (r Rule) link() route.Link {
 	for _, first := range [...]uint32{PriorityLink, PriorityReply} {
-		if r.Priority > first && r.Priority <= first+MaxLinks && !r.Local {
+		if r.Priority > first && r.Priority <= first+MaxLinks {
 			return route.Link(r.Priority - first)
 		}
 	}

@@ -130,7 +130,7 @@ func (k *Kernel) apply(c kstate.Change) error {
 	case c.Rule != nil && put:
 		k.rules[*c.Rule] = true
 	case c.Rule != nil:
-		delete(k.rules, *c.Rule)
+		k.deleteRule(*c.Rule)
 	default:
 		return unix.EINVAL
 	}
@@ -233,6 +233,19 @@ func (k *Kernel) sortedRoutes() []kstate.Route {
 	return slices.SortedFunc(maps.Values(k.routes), func(a, b kstate.Route) int {
 		return cmp.Or(cmp.Compare(a.Table, b.Table), route.ComparePrefix(a.Prefix, b.Prefix), cmp.Compare(a.Metric, b.Metric))
 	})
+}
+
+// deleteRule deletes one that matches what r says: where it does not say an interface, any does. The kernel takes the oldest, this the
+// one that hurts.
+func (k *Kernel) deleteRule(r kstate.Rule) {
+	if local := r; !r.Local {
+		local.Local = true
+		if k.rules[local] {
+			delete(k.rules, local)
+			return
+		}
+	}
+	delete(k.rules, r)
 }
 
 // Rules returns all rules, by family and priority.
