@@ -110,6 +110,9 @@ func (e *Engine) probed(ev Probed) {
 	p := l.tracks.Probe(ev.Key.Family)
 	usable := l.usable()
 	e.noteAsked(l, asked{link: l.FullName(), family: ev.Key.Family, sent: ev.Sent, answered: ev.Result.OK, rtt: ev.Result.RTT})
+	if !ev.Result.OK && !e.couldAsk(l, ev) {
+		return
+	}
 	if ev.Result.OK && !ev.Sent.IsZero() {
 		ev.Result.At = ev.Sent.Add(ev.Result.RTT)
 	}

@@ -47,6 +47,24 @@ func TestProbeTrack(t *testing.T) {
 		}
 		for range 3 {
 			say("icmp 9.9.9.1", false)
+			say("icmp 9.9.9.2", false)
+		}
+		if got := f.using("4.1.1.1/32"); got != "er/primary er/secondary" {
+			t.Errorf("probes that no route was there for took the link down: %s", got)
+		}
+		sent := time.Now()
+		f.sleep(time.Second)
+		f.tell(Applied{Sequence: f.last().Sequence, At: time.Now()})
+		for _, target := range []string{"icmp 9.9.9.1", "icmp 9.9.9.2"} {
+			for range 2 {
+				f.tell(Probed{Key: keyPrimary, Sent: sent, Result: track.ProbeResult{Target: target, Why: "no answer"}})
+			}
+		}
+		if got := f.using("4.1.1.1/32"); got != "er/primary er/secondary" {
+			t.Errorf("probes from before the route took the link down: %s", got)
+		}
+		for range 3 {
+			say("icmp 9.9.9.1", false)
 		}
 		if got := f.using("4.1.1.1/32"); got != "er/primary er/secondary" {
 			t.Errorf("one target alone took the link down: %s", got)

@@ -75,6 +75,7 @@ func (e *Engine) turnOutages() {
 // applied tells of outages whose answer is in the kernel.
 func (e *Engine) applied(ev Applied) {
 	e.appliedSequence = max(e.appliedSequence, ev.Sequence)
+	e.waysApplied(ev)
 	for i := range e.outages {
 		o := &e.outages[i]
 		if o.first == 0 || ev.Sequence < o.first {

@@ -128,6 +128,9 @@ func (e *Engine) submit(mode plan.Mode, withRoutes bool) {
 	e.sent.objects, e.sent.mode, e.sent.ruleset, e.sent.sysctls, e.sent.shapers, e.sent.any = b.Objects, mode, text, b.Sysctls, b.Shapers, true
 	e.sent.more = b.More
 	e.outagesAnswered(withRoutes)
+	if withRoutes {
+		e.findWays()
+	}
 	for k, sequence := range e.moves {
 		if sequence == 0 {
 			e.moves[k] = e.sequence

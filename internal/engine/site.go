@@ -31,6 +31,7 @@ type link struct {
 	session [2]sessionState
 	// answers is when the neighbor was last seen to answer, by family.
 	answers [2]time.Time
+	ways    [2]linkWay
 	streams [2]track.Stream
 }
 
