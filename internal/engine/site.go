@@ -148,7 +148,7 @@ func build(c *config.Config, numbers map[string]route.Link, before []*link) []*l
 			for _, old := range before {
 				if old.FullName() == l.FullName() && old.Interface == l.Interface {
 					l.index, l.carrier, l.gateway, l.tracks, l.session = old.index, old.carrier, old.gateway, old.tracks, old.session
-					l.answers, l.streams, l.found = old.answers, old.streams, old.found
+					l.answers, l.ways, l.streams, l.found = old.answers, old.ways, old.streams, old.found
 				}
 			}
 			for _, f := range route.Families() {
