@@ -12,7 +12,7 @@ type queue struct {
 	n      int
 }
 
-const maxLevel = 32 // of one table
+const maxLevel = 33 // of one table: one for each number of zeros, and one behind
 
 func (q *queue) add(level int, place uint32) {
 	q.levels[level] = append(q.levels[level], place)

@@ -51,7 +51,8 @@ func TestQueue(t *testing.T) {
 	})
 }
 
-// TestLevels: a whole table that is wanted in the order of its addresses is written level by level, and that of a link behind it.
+// TestLevels: a whole table that is wanted in the order of its addresses is written level by level, and that of a link behind it. A
+// default that changes comes behind what shall not follow it.
 func TestLevels(t *testing.T) {
 	m := newModel()
 	const many = 3000
@@ -61,6 +62,17 @@ func TestLevels(t *testing.T) {
 		key := kstate.RouteKey{Table: kstate.Table + i%2, Prefix: netip.PrefixFrom(netip.AddrFrom4(a), 24), Metric: kstate.MetricTier}
 		m.routes.change(key, func(p *routePair) { p.wantType = kstate.Blackhole })
 	}
+	all := kstate.RouteKey{Table: kstate.Table, Prefix: netip.MustParsePrefix("0.0.0.0/0"), Metric: kstate.MetricRanking}
+	m.routes.change(all, func(p *routePair) { p.wantType = kstate.Blackhole })
+	if l := m.dirtyPuts(); l.changes[0].Route.RouteKey != all {
+		t.Errorf("a default that is not there comes behind %s", l.changes[0].Route)
+	} else {
+		m.routes.wrote(&l.changes[0], l.places[0])
+		for i := range l.changes {
+			m.routes.again(l.changes[i].Route.RouteKey)
+		}
+	}
+	m.routes.change(all, func(p *routePair) { p.wantType = kstate.Throw })
 	zeros, table, written := 32, uint32(kstate.Table), 0
 	for {
 		l := m.dirtyPuts()
@@ -74,6 +86,13 @@ func TestLevels(t *testing.T) {
 			}
 			if c.Route.Table != table {
 				t.Fatalf("%s is written behind a link's", c.Route)
+			}
+			if c.Route.RouteKey == all {
+				if written != many/2 {
+					t.Errorf("a default that changes is written behind %d of %d", written, many/2)
+				}
+				m.routes.wrote(&l.changes[i], l.places[i])
+				continue
 			}
 			z := bits.TrailingZeros32(binary.BigEndian.Uint32(a[:]))
 			if z > zeros {

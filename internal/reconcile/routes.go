@@ -52,8 +52,14 @@ type key4 uint64
 func (k key4) space() uint16   { return uint16(k >> 8) }
 func (k key4) address() uint32 { return uint32(k >> 32) }
 
-// level is lower the more zeros the address ends with.
-func (k key4) level() int { return maxLevel - bits.TrailingZeros32(k.address()) }
+// level is lower the more zeros the address ends with. A default that is there and changes comes last: what shall not follow it has a
+// route of its own by then.
+func (k key4) level(there bool) int {
+	if there && uint8(k) == 0 {
+		return maxLevel
+	}
+	return maxLevel - 1 - bits.TrailingZeros32(k.address())
+}
 
 type key6 struct {
 	hi, lo uint64
@@ -63,13 +69,13 @@ type key6 struct {
 
 func (k key6) space() uint16 { return k.number }
 
-// level is one for all: to the kernel's IPv6 table the order is all the same.
-func (k key6) level() int { return 0 }
+// level is one for all: to the kernel's IPv6 table the order is all the same, and they come with the default last.
+func (k key6) level(bool) int { return 0 }
 
 type routeID interface {
 	comparable
 	space() uint16
-	level() int // in the queue, inside its table's
+	level(there bool) int // in the queue, inside its table's
 }
 
 // book is the part of one family. Routes keep their place, which is what the queue holds; what is in the queue has its mark,
@@ -196,16 +202,17 @@ func changeAt[K routeID](r *routes, b *book[K], place uint32, f func(*routePair)
 	r.differ += one(!p.agrees()) - one(!was.agrees())
 	if !p.agrees() && !p.queued {
 		p.queued = true
-		b.queue.add(level(r, p.key), place)
+		b.queue.add(level(r, p), place)
 	}
 	b.tidy(place)
 }
 
-func level[K routeID](r *routes, k K) int {
-	if r.spaces[k.space()].table == kstate.Table {
-		return k.level()
+func level[K routeID](r *routes, p *kept[K]) int {
+	l := p.key.level(p.haveType != 0)
+	if r.spaces[p.key.space()].table != kstate.Table {
+		l += maxLevel + 1
 	}
-	return maxLevel + 1 + k.level()
+	return l
 }
 
 // wrote notes a change that the kernel took, of a route that take gave with its place.
@@ -267,7 +274,7 @@ func take[K routeID](r *routes, b *book[K], limit int, unpack func(K) kstate.Rou
 		}
 		key := unpack(p.key)
 		if !ready(key, p.routePair) {
-			b.later.add(level(r, p.key), place)
+			b.later.add(level(r, p), place)
 			continue
 		}
 		p.queued = false
