@@ -1,8 +1,6 @@
 package engine
 
-import (
-	"time"
-)
+import "time"
 
 // linkWay is when the kernel first had a route in a link's own table, by which its probes go.
 type linkWay struct {

@@ -32,14 +32,21 @@ func phasesOf(j JournalEntry) (out []string) {
 var bfdSite = strings.NewReplacer("neighbor: 192.0.2.2}", "neighbor: 192.0.2.2, bfd: true}",
 	"gateway: 198.18.1.1}", "neighbor: 198.18.1.1, asn: 64601}\n    announce: [203.0.113.0/24]").Replace(site)
 
+// startDetecting starts an engine on bfdSite whose sessions have said everything, with BFD up and all of it in the kernel.
+func startDetecting(t *testing.T) *fakes {
+	t.Helper()
+	f := start(t, bfdSite, Adopted{})
+	bothUp(f)
+	f.tell(BFDChanged{Key: keyPrimary, Up: true})
+	f.applied()
+	return f
+}
+
 // TestOutageCountsFromTheLastPacket has BFD's evidence in the event: what it heard last is not what the engine saw.
 func TestOutageCountsFromTheLastPacket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := start(t, bfdSite, Adopted{})
+		f := startDetecting(t)
 		defer f.end()
-		bothUp(f)
-		f.tell(BFDChanged{Key: keyPrimary, Up: true})
-		f.applied()
 		time.Sleep(time.Second)
 		now := time.Now()
 		// As the BFD process tells it: without this process's monotonic clock.
@@ -241,11 +248,8 @@ func TestOutageThatChangesNothing(t *testing.T) {
 // TestOutageWithoutRoutes: routes that change later, before the kernel has the groups, are not put down to an outage that moved none.
 func TestOutageWithoutRoutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := start(t, bfdSite, Adopted{})
+		f := startDetecting(t)
 		defer f.end()
-		bothUp(f)
-		f.tell(BFDChanged{Key: keyPrimary, Up: true})
-		f.applied()
 		f.tell(BFDChanged{Key: keyPrimary, Why: "nothing from the neighbor in 150ms"})
 		if b := f.last(); len(b.Routes) > 0 {
 			t.Fatalf("the outage moves %d routes", len(b.Routes))

@@ -126,11 +126,8 @@ func TestEveryCauseHasItsEvidence(t *testing.T) {
 // TestTheEndOfADeadLinksSessionIsNoFailover: nothing was left there to fail over.
 func TestTheEndOfADeadLinksSessionIsNoFailover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := start(t, bfdSite, Adopted{})
+		f := startDetecting(t)
 		defer f.end()
-		bothUp(f)
-		f.tell(BFDChanged{Key: keyPrimary, Up: true})
-		f.applied()
 		f.tell(BFDChanged{Key: keyPrimary, Why: "silence"})
 		f.applied()
 		f.tell(SessionDown{Key: keyPrimary, Reason: "hold timer expired"})

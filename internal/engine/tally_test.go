@@ -81,11 +81,8 @@ func TestTally(t *testing.T) {
 // TestFailoversAreCountedOnce has a failover with connections cut in both families, and compares the counts with the journal.
 func TestFailoversAreCountedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := start(t, bfdSite, Adopted{})
+		f := startDetecting(t)
 		defer f.end()
-		bothUp(f)
-		f.tell(BFDChanged{Key: keyPrimary, Up: true})
-		f.applied()
 		now := time.Now()
 		f.tell(BFDChanged{Key: keyPrimary, Why: "silence", Heard: now.Add(-150 * time.Millisecond)})
 		for range 3 { // the kernel says again and again how far it is

@@ -19,11 +19,12 @@ const (
 	// ReplyTable+n is the table of replies to what came in by link n, where that link does not reach everybody.
 	ReplyTable = SteerTable + MaxLinks + 1
 
-	// Rule priorities, in the order of design: marks of links, marks of steer rules, main's specific routes, ours.
+	// Rule priorities: marks of links, of steer rules and of replies, probes, main's specific routes, ours. Those of a link and of its
+	// probes are different numbers, since the kernel takes a deletion that names no interface for any rule with the same ones.
 	PriorityLink  = 9800  // +n for link n
 	PrioritySteer = 10100 // +i for the i-th rule with a table
 	PriorityReply = 10360 // +n for replies on link n
-	PriorityProbe = 10620 // +n for what this machine itself marks for link n: to the kernel a deletion of the link's rule is one of this, too, if both have one priority
+	PriorityProbe = 10620 // +n for what this machine itself marks for link n
 	PriorityMain  = 10900
 	PriorityTable = 10901
 	PriorityLast  = 10999
