@@ -20,7 +20,7 @@ type model struct {
 	rules    []kstate.Rule
 
 	routes routes
-	lot    lot                      // whose room is used again and again
+	lots   [2]*lot                  // whose room is used again and again: one is written while the next is collected
 	skip   map[kstate.RouteKey]bool // refused in this round: tried again in the next
 	dead   []kstate.NexthopID
 	reads  uint8 // of the kernel's routes; it may wrap
@@ -139,8 +139,6 @@ func (m *model) done(c kstate.Change) {
 		if !slices.Contains(m.rules, *c.Rule) {
 			m.rules = append(m.rules, *c.Rule)
 		}
-	case c.Route != nil:
-		m.routes.change(c.Route.RouteKey, func(p *routePair) { p.took(&c) })
 	}
 }
 
@@ -151,13 +149,16 @@ type lot struct {
 	routes  []kstate.Route
 }
 
-// newLot is an empty lot with room for maxBatch routes. It takes the place of the one before.
+// newLot is an empty lot with room for maxBatch routes. It takes the place of the last but one.
 func (m *model) newLot() *lot {
-	if m.lot.changes == nil {
-		m.lot = lot{make([]kstate.Change, 0, maxBatch), make([]uint32, 0, maxBatch), make([]kstate.Route, 0, maxBatch)}
+	m.lots[0], m.lots[1] = m.lots[1], m.lots[0]
+	l := m.lots[0]
+	if l == nil {
+		l = &lot{make([]kstate.Change, 0, maxBatch), make([]uint32, 0, maxBatch), make([]kstate.Route, 0, maxBatch)}
+		m.lots[0] = l
 	}
-	m.lot = lot{m.lot.changes[:0], m.lot.places[:0], m.lot.routes[:0]}
-	return &m.lot
+	l.changes, l.places, l.routes = l.changes[:0], l.places[:0], l.routes[:0]
+	return l
 }
 
 // add adds a change, for which there must be room.

@@ -68,8 +68,8 @@ func TestLevels(t *testing.T) {
 		t.Errorf("a default that is not there comes behind %s", l.changes[0].Route)
 	} else {
 		m.routes.wrote(&l.changes[0], l.places[0])
-		for i := range l.changes {
-			m.routes.again(l.changes[i].Route.RouteKey)
+		for i := 1; i < len(l.changes); i++ {
+			m.routes.again(&l.changes[i], l.places[i])
 		}
 	}
 	m.routes.change(all, func(p *routePair) { p.wantType = kstate.Throw })

@@ -62,6 +62,7 @@ type Reconciler struct {
 	status atomic.Pointer[Status]
 
 	gaveWay int // comparisons that gave way to a failover since the last one that did not
+	flight  flight
 
 	model
 }
@@ -224,6 +225,9 @@ func (r *Reconciler) turn(ctx context.Context) bool {
 	for done := false; !done; {
 		batches := r.submitted()
 		for i := range batches {
+			if !calm(&batches[i]) {
+				ok = r.land() && ok
+			}
 			settled := r.sequence == r.accepted
 			r.accept(&batches[i])
 			settled = settled && r.routes.differ <= r.left // none was lost with a carrier
@@ -242,6 +246,11 @@ func (r *Reconciler) turn(ctx context.Context) bool {
 	}
 	r.left = r.routes.differ
 	return ok
+}
+
+// calm reports whether a batch is little but routes, as those of a table are that is being decided: it may wait for a lot.
+func calm(b *plan.Batch) bool {
+	return len(b.Routes) > 0 && len(b.Lost) == 0 && !b.Replace && b.Ruleset == nil
 }
 
 // quick reports whether a batch is about nothing but groups and rules, as the quick half of a failover is.
@@ -286,12 +295,15 @@ func (r *Reconciler) submitted() []plan.Batch {
 	return batches
 }
 
-// waiting reports whether something was submitted. Writing a million routes takes seconds, and a group that has to move
-// must not wait for them.
-func (r *Reconciler) waiting() bool {
+// waiting reports whether something was submitted, and whether some of it is not calm. Writing a million routes takes seconds, and a
+// group that has to move must not wait for them.
+func (r *Reconciler) waiting() (any, urgent bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.inbox) > 0
+	for i := range r.inbox {
+		urgent = urgent || !calm(&r.inbox[i])
+	}
+	return len(r.inbox) > 0, urgent
 }
 
 // write brings the kernel from the modelled state to the wanted one. It is not done where it stopped between two lots
@@ -306,18 +318,14 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 	ok = r.writeSysctls(ok) && ok
 	r.writeShapers(ctx)
 	if r.mode == plan.Hold {
+		ok = r.land() && ok
 		return true, r.writeFirewall(ctx) && ok
 	}
 	ok = r.applySmall(ctx, r.steps()) && ok
-	for {
-		routes := r.dirtyPuts()
-		if len(routes.changes) == 0 {
-			break
-		}
-		ok = r.applyLot(ctx, routes) && ok
-		if r.waiting() {
-			return false, ok
-		}
+	done, fine := r.putRoutes(ctx)
+	ok = fine && ok
+	if !done {
+		return false, ok
 	}
 	// Translation changes when the ways exist, and before the old ones go.
 	ok = r.writeFirewall(ctx) && ok
@@ -333,8 +341,9 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 			if len(routes.changes) == 0 {
 				break
 			}
-			ok = r.applyLot(ctx, routes) && ok
-			if r.waiting() {
+			r.launch(ctx, routes)
+			ok = r.land() && ok
+			if any, _ := r.waiting(); any {
 				return false, ok
 			}
 		}
@@ -360,34 +369,28 @@ func (r *Reconciler) apply(ctx context.Context, changes []kstate.Change) bool {
 	if len(changes) == 0 {
 		return true
 	}
-	return r.applyLot(ctx, &lot{changes: changes})
+	ok := r.land()
+	failures := r.kernel.Apply(ctx, changes)
+	failed := r.failed(failures)
+	for _, c := range changes {
+		if !failed[c.String()] {
+			r.done(c)
+		}
+	}
+	return ok && len(failures) == 0
 }
 
-func (r *Reconciler) applyLot(ctx context.Context, l *lot) bool {
-	failures := r.kernel.Apply(ctx, l.changes)
+// failed tells of what the kernel refused, and returns it.
+func (r *Reconciler) failed(failures []kstate.Failure) map[string]bool {
 	failed := make(map[string]bool, len(failures))
 	for i, f := range failures {
 		failed[f.Change.String()] = true
-		if f.Change.Route != nil {
-			r.skip[f.Change.Route.RouteKey] = true
-			r.routes.again(f.Change.Route.RouteKey)
-		}
 		r.refused++
 		if i < 3 {
 			r.refuse(fmt.Sprintf("%s: %s", f.Change, f.Err))
 		}
 	}
-	for i := range l.changes {
-		c := &l.changes[i]
-		switch {
-		case len(failed) > 0 && failed[c.String()]:
-		case l.places != nil:
-			r.routes.wrote(c, l.places[i])
-		default:
-			r.done(*c)
-		}
-	}
-	return len(failures) == 0
+	return failed
 }
 
 // refuse tells of a refusal, once for each until nothing is refused any more.

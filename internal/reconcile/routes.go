@@ -13,6 +13,7 @@ type routePair struct {
 	want, have         kstate.NexthopID
 	wantType, haveType kstate.RouteType
 	queued             bool  // it lies in the queue
+	taken              bool  // out of it, and what became of it is not known yet
 	seen               uint8 // by the reading of this number
 }
 
@@ -114,9 +115,9 @@ func (b *book[K]) add(k K) uint32 {
 	return place
 }
 
-// tidy keeps a route as long as it is wanted, there, or in the queue.
+// tidy keeps a route as long as it is wanted, there, in the queue, or out of it to be written.
 func (b *book[K]) tidy(place uint32) {
-	if p := b.at(place); p.none() && !p.queued {
+	if p := b.at(place); p.none() && !p.queued && !p.taken {
 		delete(b.places, p.key)
 		*p = kept[K]{}
 		b.free = append(b.free, place)
@@ -126,7 +127,7 @@ func (b *book[K]) tidy(place uint32) {
 // each walks the routes. They may change meanwhile, but none may come.
 func (b *book[K]) each(do func(place uint32, p *kept[K])) {
 	for place := range b.used {
-		if p := b.at(place); !p.none() || p.queued {
+		if p := b.at(place); !p.none() || p.queued || p.taken {
 			do(place, p)
 		}
 	}
@@ -217,10 +218,21 @@ func level[K routeID](r *routes, p *kept[K]) int {
 
 // wrote notes a change that the kernel took, of a route that take gave with its place.
 func (r *routes) wrote(c *kstate.Change, place uint32) {
+	r.give(c, place, func(p *routePair) { p.took(c) })
+}
+
+// again puts a route that take gave back into the queue, if it still disagrees: the change was not made.
+func (r *routes) again(c *kstate.Change, place uint32) { r.give(c, place, func(*routePair) {}) }
+
+func (r *routes) give(c *kstate.Change, place uint32, f func(*routePair)) {
+	back := func(p *routePair) {
+		p.taken = false
+		f(p)
+	}
 	if c.Route.Prefix.Addr().Is4() {
-		changeAt(r, &r.four, place, func(p *routePair) { p.took(c) })
+		changeAt(r, &r.four, place, back)
 	} else {
-		changeAt(r, &r.six, place, func(p *routePair) { p.took(c) })
+		changeAt(r, &r.six, place, back)
 	}
 }
 
@@ -251,9 +263,9 @@ func (r *routes) each(do func(kstate.RouteKey, routePair)) {
 	r.six.each(func(_ uint32, p *kept[key6]) { do(r.unpack6(p.key), p.routePair) })
 }
 
-// take gives up to limit routes of the queue that disagree and are ready, and takes them out of it: what is not done
-// then must be put back by again. When it gives none the pass has seen all, and the next begins anew. With each it gives its
-// place, for wrote.
+// take gives up to limit routes of the queue that disagree and are ready, and takes them out of it, each with its place: what became
+// of it must be told by wrote or again. Until then it is not given again. When it gives none the pass has seen all, and the next
+// begins anew.
 func (r *routes) take(limit int, ready func(kstate.RouteKey, routePair) bool, give func(kstate.RouteKey, routePair, uint32)) {
 	n := take(r, &r.four, limit, r.unpack4, ready, give)
 	n += take(r, &r.six, limit-n, r.unpack6, ready, give)
@@ -273,11 +285,11 @@ func take[K routeID](r *routes, b *book[K], limit int, unpack func(K) kstate.Rou
 			continue
 		}
 		key := unpack(p.key)
-		if !ready(key, p.routePair) {
+		if p.taken || !ready(key, p.routePair) {
 			b.later.add(level(r, p), place)
 			continue
 		}
-		p.queued = false
+		p.queued, p.taken = false, true
 		give(key, p.routePair, place)
 		n++
 	}
@@ -289,6 +301,3 @@ func (r *routes) rewind() {
 	r.four.queue.addAll(&r.four.later)
 	r.six.queue.addAll(&r.six.later)
 }
-
-// again puts a route that was taken back into the queue, if it still disagrees.
-func (r *routes) again(k kstate.RouteKey) { r.change(k, func(*routePair) {}) }

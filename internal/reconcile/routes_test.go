@@ -36,9 +36,28 @@ func TestRoutesAreWhatAMapWouldBe(t *testing.T) {
 		}
 		return n
 	}
-	for step := range 20_000 {
+	// air is a lot that was taken, with the changes as they were wanted then.
+	type flying struct {
+		kstate.Change
+		place uint32
+	}
+	air := map[kstate.RouteKey]flying{}
+	change := func(k kstate.RouteKey) kstate.Change {
+		if w, wanted := want[k]; wanted {
+			return kstate.PutRoute(kstate.Route{RouteKey: k, Type: w.kind, Nexthop: w.id})
+		}
+		return kstate.Change{Verb: kstate.Delete, Route: &kstate.Route{RouteKey: k}}
+	}
+	wrote := func(c *kstate.Change, place uint32) {
+		r.wrote(c, place)
+		k := c.Route.RouteKey
+		if delete(have, k); c.Verb == kstate.Put {
+			have[k] = side{c.Route.Type, c.Route.Nexthop}
+		}
+	}
+	for step := range 40_000 {
 		k := draw()
-		switch random.IntN(6) {
+		switch random.IntN(8) {
 		case 0, 1:
 			s := side{kstate.Unicast, kstate.NexthopID(1 + random.IntN(3))}
 			want[k] = s
@@ -50,6 +69,23 @@ func TestRoutesAreWhatAMapWouldBe(t *testing.T) {
 			gone := kstate.NexthopID(1 + random.IntN(3))
 			maps.DeleteFunc(have, func(_ kstate.RouteKey, s side) bool { return s.id == gone })
 			r.changeAll(func(p routePair) bool { return p.haveType != 0 && p.have == gone }, (*routePair).lost)
+		case 5:
+			r.take(3, func(kstate.RouteKey, routePair) bool { return true }, func(k kstate.RouteKey, _ routePair, place uint32) {
+				if _, ok := air[k]; ok {
+					t.Fatalf("step %d: %v is given while it is written", step, k)
+				}
+				air[k] = flying{change(k), place}
+			})
+			r.rewind()
+		case 6:
+			for _, f := range air {
+				if random.IntN(4) == 0 {
+					r.again(&f.Change, f.place)
+				} else {
+					wrote(&f.Change, f.place)
+				}
+			}
+			clear(air)
 		default:
 			// A pass: each that is ready is given once; some are refused, and come again.
 			given, skip := map[kstate.RouteKey]bool{}, map[kstate.RouteKey]bool{}
@@ -66,24 +102,17 @@ func TestRoutesAreWhatAMapWouldBe(t *testing.T) {
 						t.Fatalf("step %d: %v is given twice", step, k)
 					}
 					given[k] = true
-					w, wanted := want[k]
+					c := change(k)
 					if random.IntN(4) == 0 {
 						skip[k] = true
-						r.again(k)
+						r.again(&c, places[k])
 						continue
 					}
-					c := kstate.Change{Verb: kstate.Delete, Route: &kstate.Route{RouteKey: k}}
-					if wanted {
-						c = kstate.PutRoute(kstate.Route{RouteKey: k, Type: w.kind, Nexthop: w.id})
-					}
-					r.wrote(&c, places[k])
-					if delete(have, k); wanted {
-						have[k] = w
-					}
+					wrote(&c, places[k])
 				}
 			}
 			for k := range want {
-				if want[k] != have[k] && want[k].id != 2 && !given[k] {
+				if _, flies := air[k]; !flies && want[k] != have[k] && want[k].id != 2 && !given[k] {
 					t.Fatalf("step %d: %v was not given", step, k)
 				}
 			}
@@ -92,12 +121,15 @@ func TestRoutesAreWhatAMapWouldBe(t *testing.T) {
 			t.Fatalf("step %d: wanted %d and %d differ, want %d and %d", step, r.wanted, r.differ, len(want), differ())
 		}
 	}
+	for _, f := range air {
+		wrote(&f.Change, f.place)
+	}
 	got := map[kstate.RouteKey]side{}
 	r.each(func(k kstate.RouteKey, p routePair) {
 		if p.haveType != 0 {
 			got[k] = side{p.haveType, p.have}
 		}
-		if p.none() && !p.queued {
+		if p.taken || p.none() && !p.queued {
 			t.Errorf("%v is kept for nothing", k)
 		}
 	})
