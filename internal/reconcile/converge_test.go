@@ -86,6 +86,8 @@ func TestConverges(t *testing.T) {
 		c := &convergence{want: map[kstate.RouteKey]kstate.Route{}, carrier: [3]bool{false, true, true}}
 		c.kernel = kerneltest.New(kstate.Interface{Index: 1, AdminUp: true, Carrier: true}, kstate.Interface{Index: 2, AdminUp: true, Carrier: true})
 		c.r = New(fakeKernel{c.kernel, map[string]string{}}, &fakeFirewall{}, fakeQueues{}, time.Hour, slog.New(slog.DiscardHandler), func(Note) {})
+		c.r.lotSize = rapid.IntRange(1, 4).Draw(t, "lot size")
+		defer c.r.fly(ctx)()
 		for range rapid.IntRange(1, 12).Draw(t, "turns") {
 			var lost []int
 			switch rapid.IntRange(0, 7).Draw(t, "what") {

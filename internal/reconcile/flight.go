@@ -6,67 +6,138 @@ import (
 	"bothways/internal/kstate"
 )
 
-// flight is the lot of routes that is being written, by a goroutine of its own: meanwhile the loop collects the next one, and takes
-// what was submitted. There is at most one, and whatever else is written waits until it has landed.
+// flight is the lots of routes that are being written, by a goroutine of its own: meanwhile the loop takes what was submitted, and
+// collects the next lot. One is in the kernel's hands, and at most one waits behind it, so that the kernel need not.
+// Whatever else is written comes when the first has landed, and the other is taken back.
 type flight struct {
-	lot    *lot                  // nil: none
-	landed chan []kstate.Failure // what the kernel refused
+	out    chan *lot
+	landed chan landing
+	aloft  int // how many are out and have not landed
+	flown  int // routes since the last hear
+	deaf   bool
 }
 
-// launch has a lot written. None may be in the air.
-func (r *Reconciler) launch(ctx context.Context, l *lot) {
-	if r.flight.landed == nil {
-		r.flight.landed = make(chan []kstate.Failure, 1)
+type landing struct {
+	*lot
+	failures []kstate.Failure // what the kernel refused
+}
+
+const maxAloft = 2
+
+// fly begins to write what is launched; end ends it when nothing is aloft.
+func (r *Reconciler) fly(ctx context.Context) (end func()) {
+	out, landed := make(chan *lot, maxAloft), make(chan landing, maxAloft)
+	r.flight = flight{out: out, landed: landed}
+	go func() {
+		for l := range out {
+			landed <- landing{l, r.kernel.Apply(ctx, l.changes)}
+		}
+	}()
+	return func() { close(out) }
+}
+
+// launch has a lot written. Fewer than maxAloft may be aloft.
+func (r *Reconciler) launch(l *lot) {
+	f := &r.flight
+	if f.flown += len(l.changes); f.flown > heardRoutes && !f.deaf {
+		f.deaf = true
+		r.hearRoutes(false)
 	}
-	r.flight.lot = l
-	kernel, landed := r.kernel, r.flight.landed
-	go func() { landed <- kernel.Apply(ctx, l.changes) }()
+	f.aloft++
+	f.out <- l
 }
 
-// land waits for the lot that is in the air, and notes what the kernel took. It reports whether it took all.
+// heardRoutes is after how many routes, written without a pause, the kernel is no longer asked to tell of them: those of a table.
+const heardRoutes = 1 << 13
+
+// hear ends what many routes began. What others did meanwhile was not told: a comparison finds it.
+func (r *Reconciler) hear() {
+	f := &r.flight
+	if f.flown = 0; f.deaf {
+		f.deaf = false
+		r.hearRoutes(true)
+		r.Hint()
+	}
+}
+
+func (r *Reconciler) hearRoutes(hear bool) {
+	if err := r.kernel.HearRoutes(hear); err != nil {
+		r.log.Warn("cannot change whether the kernel tells of routes", "error", err)
+	}
+}
+
+// land waits until nothing is aloft, and reports whether the kernel took all that landed.
 func (r *Reconciler) land() bool {
-	l := r.flight.lot
-	if l == nil {
-		return true
+	for back := false; !back; {
+		select {
+		case l := <-r.flight.out:
+			r.flight.aloft--
+			for i := range l.changes {
+				r.routes.again(&l.changes[i], l.places[i])
+			}
+			r.free(l)
+		default:
+			back = true
+		}
 	}
-	r.flight.lot = nil
-	failures := <-r.flight.landed
-	failed := r.failed(failures)
-	for i := range l.changes {
-		c := &l.changes[i]
+	ok := true
+	for r.flight.aloft > 0 {
+		ok = r.landed(<-r.flight.landed) && ok
+	}
+	return ok
+}
+
+// landed notes what the kernel took of a lot, and reports whether it took all.
+func (r *Reconciler) landed(x landing) bool {
+	r.flight.aloft--
+	failed := r.failed(x.failures)
+	for i := range x.changes {
+		c := &x.changes[i]
 		if len(failed) > 0 && failed[c.String()] {
 			r.skip[c.Route.RouteKey] = true
-			r.routes.again(c, l.places[i])
+			r.routes.again(c, x.places[i])
 			continue
 		}
-		r.routes.wrote(c, l.places[i])
+		r.routes.wrote(c, x.places[i])
 	}
-	return len(failures) == 0
+	r.free(x.lot)
+	return len(x.failures) == 0
 }
 
-// putRoutes writes the routes that are wanted. It is not done where it stopped because something else is wanted by now; a lot may be
-// in the air then.
-func (r *Reconciler) putRoutes(ctx context.Context) (done, ok bool) {
+// putRoutes writes the routes that are wanted. It is not done where something else was submitted meanwhile; lots may be aloft then,
+// unless that is urgent.
+func (r *Reconciler) putRoutes() (done, ok bool) {
 	ok = true
 	for {
-		next := r.dirtyPuts() // while the one before is written
-		flew := r.flight.lot != nil
-		ok = r.land() && ok
-		if len(next.changes) == 0 {
-			if flew {
-				continue // what changed while it was written
+		any, urgent := r.waiting()
+		if urgent {
+			return false, r.land() && ok
+		}
+		for r.flight.aloft < maxAloft {
+			l := r.dirtyPuts()
+			if len(l.changes) == 0 {
+				r.free(l)
+				break
 			}
-			return true, ok
+			r.launch(l)
 		}
-		if _, urgent := r.waiting(); urgent {
-			for i := range next.changes {
-				r.routes.again(&next.changes[i], next.places[i])
+		var x landing
+		switch {
+		case r.flight.aloft == 0:
+			return !any, ok
+		case any:
+			select {
+			case x = <-r.flight.landed:
+			default:
+				return false, ok
 			}
-			return false, ok
+		default:
+			select {
+			case x = <-r.flight.landed:
+			case <-r.arrived:
+				continue
+			}
 		}
-		r.launch(ctx, next)
-		if any, _ := r.waiting(); any {
-			return false, ok
-		}
+		ok = r.landed(x) && ok
 	}
 }

@@ -19,11 +19,12 @@ type model struct {
 	written  uint64
 	rules    []kstate.Rule
 
-	routes routes
-	lots   [2]*lot                  // whose room is used again and again: one is written while the next is collected
-	skip   map[kstate.RouteKey]bool // refused in this round: tried again in the next
-	dead   []kstate.NexthopID
-	reads  uint8 // of the kernel's routes; it may wrap
+	routes  routes
+	lotSize int
+	lots    []*lot                   // to be used again
+	skip    map[kstate.RouteKey]bool // refused in this round: tried again in the next
+	dead    []kstate.NexthopID
+	reads   uint8 // of the kernel's routes; it may wrap
 
 	ruleset      *kstate.Ruleset
 	rulesetDone  string
@@ -53,6 +54,7 @@ func newModel() model {
 		nexthops: map[kstate.NexthopID]kstate.Nexthop{},
 		puts:     map[kstate.NexthopID]uint64{},
 		routes:   newRoutes(),
+		lotSize:  maxBatch,
 		refusals: map[string]bool{},
 	}
 }
@@ -149,16 +151,19 @@ type lot struct {
 	routes  []kstate.Route
 }
 
-// newLot is an empty lot with room for maxBatch routes. It takes the place of the last but one.
+// newLot is an empty lot with room for lotSize routes. Its room is used again after free.
 func (m *model) newLot() *lot {
-	m.lots[0], m.lots[1] = m.lots[1], m.lots[0]
-	l := m.lots[0]
-	if l == nil {
-		l = &lot{make([]kstate.Change, 0, maxBatch), make([]uint32, 0, maxBatch), make([]kstate.Route, 0, maxBatch)}
-		m.lots[0] = l
+	if n := len(m.lots); n > 0 {
+		l := m.lots[n-1]
+		m.lots = m.lots[:n-1]
+		return l
 	}
+	return &lot{make([]kstate.Change, 0, m.lotSize), make([]uint32, 0, m.lotSize), make([]kstate.Route, 0, m.lotSize)}
+}
+
+func (m *model) free(l *lot) {
 	l.changes, l.places, l.routes = l.changes[:0], l.places[:0], l.routes[:0]
-	return l
+	m.lots = append(m.lots, l)
 }
 
 // add adds a change, for which there must be room.
@@ -170,7 +175,7 @@ func (l *lot) add(v kstate.Verb, r kstate.Route, place uint32) {
 // dirtyPuts collects routes to write whose nexthop the kernel holds. None: there are no more.
 func (m *model) dirtyPuts() *lot {
 	out := m.newLot()
-	m.routes.take(maxBatch, func(key kstate.RouteKey, p routePair) bool {
+	m.routes.take(m.lotSize, func(key kstate.RouteKey, p routePair) bool {
 		return p.wantType != 0 && !m.skip[key] && (p.wantType != kstate.Unicast || m.holds(p.want))
 	}, func(key kstate.RouteKey, p routePair, place uint32) {
 		out.add(kstate.Put, kstate.Route{RouteKey: key, Type: p.wantType, Nexthop: p.want}, place)
@@ -192,7 +197,7 @@ func (m *model) dirtyDeletes(metric uint32) *lot {
 	for _, n := range m.wanted.Nexthops {
 		nexthops[n.ID] = true
 	}
-	m.routes.take(maxBatch, func(key kstate.RouteKey, p routePair) bool {
+	m.routes.take(m.lotSize, func(key kstate.RouteKey, p routePair) bool {
 		return key.Metric >= metric && p.haveType != 0 && (p.wantType == 0 || p.wantType == kstate.Unicast && !nexthops[p.want]) && !m.skip[key]
 	}, func(key kstate.RouteKey, p routePair, place uint32) {
 		out.add(kstate.Delete, kstate.Route{RouteKey: key, Type: p.haveType, Nexthop: p.have}, place)

@@ -46,7 +46,7 @@ func TestFailoverIsOneWrite(t *testing.T) {
 		f.r.mu.Lock() // both are there before the loop looks
 		f.r.inbox = append(f.r.inbox, quick, rest)
 		f.r.mu.Unlock()
-		f.r.poke()
+		poke(f.r.wake)
 		synctest.Wait()
 		var got []string
 		for _, c := range f.kernel.Applied() {
@@ -84,7 +84,7 @@ func TestLostIsNotApplied(t *testing.T) {
 		f.r.mu.Lock() // both are there before the loop looks
 		f.r.inbox = append(f.r.inbox, quick, rest)
 		f.r.mu.Unlock()
-		f.r.poke()
+		poke(f.r.wake)
 		synctest.Wait()
 		if s := f.r.Status(); s.Sequence != 3 || s.Refused != 0 {
 			t.Errorf("at %d, refused %d", s.Sequence, s.Refused)

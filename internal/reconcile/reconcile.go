@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,8 @@ type Kernel interface {
 	Rules(context.Context) ([]kstate.Rule, error)
 	// Apply keeps nothing of the changes but in what it returns: their room is used again.
 	Apply(context.Context, []kstate.Change) []kstate.Failure
+	// HearRoutes says whether changes of our routes by others shall be hinted at.
+	HearRoutes(bool) error
 	Sysctl(key string) (string, error)
 	SetSysctl(key, value string) error
 }
@@ -54,14 +57,16 @@ type Reconciler struct {
 	retry    time.Duration // after the first refusal; doubles up to every
 
 	// mu guards inbox and hinted, which Submit and Hint fill while a batch is being written; without it batches would be lost.
-	mu     sync.Mutex
-	inbox  []plan.Batch
-	hinted bool
-	wake   chan struct{}
-	pauses chan standStill
-	status atomic.Pointer[Status]
+	mu      sync.Mutex
+	inbox   []plan.Batch
+	hinted  bool
+	wake    chan struct{}
+	arrived chan struct{} // something came into the inbox
+	pauses  chan standStill
+	status  atomic.Pointer[Status]
 
-	gaveWay int // comparisons that gave way to a failover since the last one that did not
+	gaveWay int          // comparisons that gave way to a failover since the last one that did not
+	pending []plan.Batch // submitted, and not accepted yet
 	flight  flight
 
 	model
@@ -95,7 +100,7 @@ type SysctlStatus struct {
 func New(k Kernel, f Firewall, q Queues, every time.Duration, log *slog.Logger, note func(Note)) *Reconciler {
 	r := &Reconciler{
 		kernel: k, firewall: f, queues: q, log: log, note: note, every: every, retry: 20 * time.Millisecond,
-		wake: make(chan struct{}, 1), pauses: make(chan standStill), model: newModel(),
+		wake: make(chan struct{}, 1), arrived: make(chan struct{}, 1), pauses: make(chan standStill), model: newModel(),
 	}
 	r.status.Store(&Status{})
 	return r
@@ -109,7 +114,8 @@ func (r *Reconciler) Submit(b plan.Batch) {
 	r.mu.Lock()
 	r.inbox = append(r.inbox, b)
 	r.mu.Unlock()
-	r.poke()
+	poke(r.arrived)
+	poke(r.wake)
 }
 
 // Hint says that somebody may have changed what is ours: a comparison follows soon.
@@ -117,12 +123,12 @@ func (r *Reconciler) Hint() {
 	r.mu.Lock()
 	r.hinted = true
 	r.mu.Unlock()
-	r.poke()
+	poke(r.wake)
 }
 
-func (r *Reconciler) poke() {
+func poke(c chan<- struct{}) {
 	select {
-	case r.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -164,6 +170,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	var still *standStill
 	// The last batches go out even though ctx has ended.
 	work := context.WithoutCancel(ctx)
+	defer r.fly(work)()
 	for {
 		stop := false
 		select {
@@ -223,18 +230,7 @@ func (r *Reconciler) turn(ctx context.Context) bool {
 	r.skip = map[kstate.RouteKey]bool{}
 	ok := true
 	for done := false; !done; {
-		batches := r.submitted()
-		for i := range batches {
-			if !calm(&batches[i]) {
-				ok = r.land() && ok
-			}
-			settled := r.sequence == r.accepted
-			r.accept(&batches[i])
-			settled = settled && r.routes.differ <= r.left // none was lost with a carrier
-			if i+1 < len(batches) && quick(&batches[i]) && r.rulesetDone != "" {
-				ok = r.writeQuick(ctx, settled) && ok
-			}
-		}
+		ok = r.acceptNext(ctx) && ok
 		r.routes.rewind()
 		var fine bool
 		done, fine = r.write(ctx)
@@ -245,6 +241,34 @@ func (r *Reconciler) turn(ctx context.Context) bool {
 		r.applied()
 	}
 	r.left = r.routes.differ
+	if !r.more {
+		r.hear()
+	}
+	return ok
+}
+
+// acceptNext takes what was submitted into what is wanted: all of it, but of a table that is being decided one lot, so that the
+// kernel has work meanwhile. It reports whether the kernel took what was written for it.
+func (r *Reconciler) acceptNext(ctx context.Context) bool {
+	ok := true
+	r.pending = append(r.pending, r.submitted()...)
+	n := len(r.pending)
+	if n > 0 && r.pending[0].More && !slices.ContainsFunc(r.pending, func(b plan.Batch) bool { return !calm(&b) }) {
+		n = 1
+	}
+	for i := range n {
+		b := &r.pending[i]
+		if !calm(b) {
+			ok = r.land() && ok
+		}
+		settled := r.sequence == r.accepted
+		r.accept(b)
+		settled = settled && r.routes.differ <= r.left // none was lost with a carrier
+		if i+1 < n && quick(b) && r.rulesetDone != "" {
+			ok = r.writeQuick(ctx, settled) && ok
+		}
+	}
+	r.pending = slices.Delete(r.pending, 0, n)
 	return ok
 }
 
@@ -295,15 +319,15 @@ func (r *Reconciler) submitted() []plan.Batch {
 	return batches
 }
 
-// waiting reports whether something was submitted, and whether some of it is not calm. Writing a million routes takes seconds, and a
-// group that has to move must not wait for them.
+// waiting reports whether something was submitted that is not accepted yet, and whether some of it is not calm. Writing a million
+// routes takes seconds, and a group that has to move must not wait for them.
 func (r *Reconciler) waiting() (any, urgent bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range r.inbox {
 		urgent = urgent || !calm(&r.inbox[i])
 	}
-	return len(r.inbox) > 0, urgent
+	return len(r.inbox)+len(r.pending) > 0, urgent
 }
 
 // write brings the kernel from the modelled state to the wanted one. It is not done where it stopped between two lots
@@ -319,10 +343,10 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 	r.writeShapers(ctx)
 	if r.mode == plan.Hold {
 		ok = r.land() && ok
-		return true, r.writeFirewall(ctx) && ok
+		return len(r.pending) == 0, r.writeFirewall(ctx) && ok
 	}
 	ok = r.applySmall(ctx, r.steps()) && ok
-	done, fine := r.putRoutes(ctx)
+	done, fine := r.putRoutes()
 	ok = fine && ok
 	if !done {
 		return false, ok
@@ -339,9 +363,10 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 		for {
 			routes := r.dirtyDeletes(metric)
 			if len(routes.changes) == 0 {
+				r.free(routes)
 				break
 			}
-			r.launch(ctx, routes)
+			r.launch(routes)
 			ok = r.land() && ok
 			if any, _ := r.waiting(); any {
 				return false, ok

@@ -400,6 +400,7 @@ func TestAGroupDoesNotWaitForRoutes(t *testing.T) {
 			case c.Route != nil:
 				if written++; written == 1 {
 					f.r.Submit(moved)
+					time.Sleep(time.Millisecond) // as a lot takes
 				}
 			case c.Nexthop != nil && c.Nexthop.Group() && c.Nexthop.Members[0].ID == kstate.NexthopFirst+2:
 				at = written
@@ -407,6 +408,7 @@ func TestAGroupDoesNotWaitForRoutes(t *testing.T) {
 			return nil
 		})
 		f.r.Submit(b.Batch)
+		time.Sleep(time.Second)
 		synctest.Wait()
 		if at != maxBatch {
 			t.Errorf("the group moved after %d routes, want %d", at, maxBatch)

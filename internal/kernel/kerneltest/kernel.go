@@ -25,6 +25,7 @@ type Kernel struct {
 	fail       func(kstate.Change) error
 	readErr    error
 	applied    []kstate.Change
+	deaf       bool
 }
 
 // New returns a kernel with the interfaces.
@@ -87,6 +88,21 @@ func (k *Kernel) Applied() []kstate.Change {
 	applied := k.applied
 	k.applied = nil
 	return applied
+}
+
+// HearRoutes changes what Deaf says.
+func (k *Kernel) HearRoutes(hear bool) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.deaf = !hear
+	return nil
+}
+
+// Deaf reports whether nobody wants to hear what others do to routes.
+func (k *Kernel) Deaf() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.deaf
 }
 
 // Apply makes the changes, as kernel/rtnl does.

@@ -22,6 +22,11 @@ type Handle struct {
 	// asks guards asker, for the same reason. It is another socket because Poke must not wait for a batch.
 	asks  sync.Mutex
 	asker *socket
+
+	// hears guards what follows: Watch opens its socket while HearRoutes changes what that hears.
+	hears   sync.Mutex
+	watcher *socket // nil: Watch does not listen
+	deaf    bool    // to routes
 }
 
 // Open opens sockets in the network namespace of the calling thread.

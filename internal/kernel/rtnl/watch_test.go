@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"testing"
 
@@ -97,6 +98,49 @@ func TestWatch(t *testing.T) {
 			t.Errorf("lost: %v", e.Err)
 		}
 	}
+}
+
+// TestHearRoutes: nothing is told of routes while nobody wants to hear of them, of other things it is; the next socket does what the
+// last one did.
+func TestHearRoutes(t *testing.T) {
+	h, other := open(t), open2(t, nil)
+	twoLinks(t)
+	hear := func(on bool) {
+		t.Helper()
+		if err := h.HearRoutes(on); err != nil {
+			t.Fatal(err)
+		}
+	}
+	blackhole := func(p string) kstate.Route {
+		return kstate.Route{RouteKey: kstate.RouteKey{Table: kstate.Table, Prefix: netip.MustParsePrefix(p), Metric: 100}, Type: kstate.Blackhole}
+	}
+	told := func(p string) func(Event) bool {
+		return func(e Event) bool { return e.Kind == RouteChanged && e.Route == blackhole(p) }
+	}
+	mtu := func(n int) func(Event) bool {
+		ip(t, fmt.Sprintf("link set up0 mtu %d", n))
+		return func(e Event) bool { return e.Kind == InterfaceChanged && e.Interface.MTU == n }
+	}
+	hear(false) // before anybody watches
+	hear(false)
+	w := watch(t, h)
+	mustApply(t, other, kstate.PutRoute(blackhole("10.1.0.0/16")))
+	w.wait(t, mtu(1401))
+	hear(true)
+	mustApply(t, other, kstate.PutRoute(blackhole("10.2.0.0/16")))
+	w.wait(t, told("10.2.0.0/16"))
+	hear(false)
+	mustApply(t, other, kstate.PutRoute(blackhole("10.3.0.0/16")), kstate.PutRoute(blackhole("2001:db8::/32")))
+	w.wait(t, mtu(1402))
+	for _, e := range w.all() {
+		if e.Kind == RouteChanged && e.Route != blackhole("10.2.0.0/16") {
+			t.Errorf("told of %s", e.Route)
+		}
+	}
+	hear(true)
+	hear(true)
+	mustApply(t, other, kstate.PutRoute(blackhole("2001:db8:1::/48")))
+	w.wait(t, told("2001:db8:1::/48"))
 }
 
 // A reader that is too slow is told so, and goes on.
