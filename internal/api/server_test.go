@@ -52,6 +52,7 @@ func (outside) Refuse(engine.SessionKey, time.Duration) {}
 func (outside) Pause(engine.SessionKey, string)         {}
 func (outside) Resume(engine.SessionKey)                {}
 func (outside) Refresh(engine.SessionKey)               {}
+func (outside) Room() []kstate.RouteChange              { return nil }
 func (outside) Submit(plan.Batch)                       {}
 func (outside) Set([]engine.Watched)                    {}
 func (outside) Pin([]netip.Addr)                        {}

@@ -107,11 +107,13 @@ func (f *fakes) Delete(m flow.Mark, flows []flow.Flow) {
 		f.flow("delete %s", x.Destination)
 	}
 }
-func (f *fakes) Detect(d []DetectParams) { f.detected = d }
-func (f *fakes) Probe(p []ProbeLink)     { f.probing = p }
-func (f *fakes) Save(data []byte)        { f.saved = string(data) }
-func (f *fakes) Set(w []Watched)         { f.watched = w }
-func (f *fakes) Pin(a []netip.Addr)      { f.pinned = a }
+func (f *fakes) Detect(d []DetectParams)  { f.detected = d }
+func (f *fakes) Probe(p []ProbeLink)      { f.probing = p }
+func (f *fakes) Save(data []byte)         { f.saved = string(data) }
+func (f *fakes) Set(w []Watched)          { f.watched = w }
+func (f *fakes) Pin(a []netip.Addr)       { f.pinned = a }
+func (*fakes) Room() []kstate.RouteChange { return nil }
+
 func (f *fakes) Submit(b plan.Batch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -52,6 +52,7 @@ type machine struct {
 	during  []Event // told one by one while tables are decided
 }
 
+func (m *machine) Room() []kstate.RouteChange { return m.r.Room() }
 func (m *machine) Submit(b plan.Batch) {
 	if b.More && len(m.during) > 0 {
 		m.engine.Tell(context.Background(), m.during[0])

@@ -6,6 +6,7 @@ import (
 
 	"bothways/internal/config"
 	"bothways/internal/flow"
+	"bothways/internal/kstate"
 	"bothways/internal/plan"
 	"bothways/internal/policy"
 	"bothways/internal/proof"
@@ -47,6 +48,8 @@ type SessionParams struct {
 // Kernel takes what is wanted of the kernel.
 type Kernel interface {
 	Submit(plan.Batch)
+	// Room is an empty list of changes with the memory of a batch that was submitted before and is not needed any more, or nil.
+	Room() []kstate.RouteChange
 }
 
 // Watch is told which interfaces and neighbors matter, and which single addresses are pinned.

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -100,7 +99,7 @@ func (e *Engine) takeDue(t *family, emit func(kstate.RouteChange)) {
 			if lots++; lots == firstLots {
 				size *= laterLots
 			}
-			e.submitLot(t)
+			e.submitLot(t, size)
 		}
 	})
 	for _, l := range e.links {
@@ -127,18 +126,26 @@ func (e *Engine) sortStaged(t *family) {
 
 // submitLot hands on what is decided so far of one family, in the mode of before: what the next mode deletes may be decided
 // yet. Nothing is deleted for it either: what covers a route that goes may still be among what comes, as the default always is, and
-// routes that are not handed on yet may point at a group that no longer is among the objects.
-func (e *Engine) submitLot(t *family) {
+// routes that are not handed on yet may point at a group that no longer is among the objects. The lot behind it is of next changes.
+func (e *Engine) submitLot(t *family, next int) {
 	if e.withdrawn || e.replace || !e.sent.any {
 		return
 	}
 	b := e.batch(e.sent.mode)
-	b.Routes, t.changes, b.More = slices.Clip(t.changes), make([]kstate.RouteChange, 0, len(t.changes)), true
+	b.Routes, t.changes, b.More = t.changes, e.room(next), true
 	e.sequence++
 	b.Sequence = e.sequence
 	e.sent.objects, e.sent.more = b.Objects, true
 	e.deps.Kernel.Submit(b)
 	e.changed = true
+}
+
+// room is an empty list for a lot of n changes, and what the last prefix of it brings.
+func (e *Engine) room(n int) []kstate.RouteChange {
+	if l := e.deps.Kernel.Room(); cap(l) >= n {
+		return l
+	}
+	return make([]kstate.RouteChange, 0, n+kstate.MaxLinks)
 }
 
 // unstaged ends the wait.

@@ -62,6 +62,7 @@ type Reconciler struct {
 	hinted  bool
 	wake    chan struct{}
 	arrived chan struct{} // something came into the inbox
+	rooms   chan []kstate.RouteChange
 	pauses  chan standStill
 	status  atomic.Pointer[Status]
 
@@ -100,7 +101,7 @@ type SysctlStatus struct {
 func New(k Kernel, f Firewall, q Queues, every time.Duration, log *slog.Logger, note func(Note)) *Reconciler {
 	r := &Reconciler{
 		kernel: k, firewall: f, queues: q, log: log, note: note, every: every, retry: 20 * time.Millisecond,
-		wake: make(chan struct{}, 1), arrived: make(chan struct{}, 1), pauses: make(chan standStill), model: newModel(),
+		wake: make(chan struct{}, 1), arrived: make(chan struct{}, 1), rooms: make(chan []kstate.RouteChange, keptRooms), pauses: make(chan standStill), model: newModel(),
 	}
 	r.status.Store(&Status{})
 	return r
@@ -109,13 +110,36 @@ func New(k Kernel, f Firewall, q Queues, every time.Duration, log *slog.Logger, 
 // Status returns the last published state.
 func (r *Reconciler) Status() Status { return *r.status.Load() }
 
-// Submit leaves a batch; it never waits for the kernel.
+// Submit leaves a batch, whose routes are the reconciler's from then on; it never waits for the kernel.
 func (r *Reconciler) Submit(b plan.Batch) {
 	r.mu.Lock()
 	r.inbox = append(r.inbox, b)
 	r.mu.Unlock()
 	poke(r.arrived)
 	poke(r.wake)
+}
+
+// A few rooms are kept for Room, none of a whole table.
+const keptRooms, maxRoom = 8, 1 << 13
+
+// Room is an empty list of changes whose memory was that of a batch that was accepted, or nil.
+func (r *Reconciler) Room() []kstate.RouteChange {
+	select {
+	case l := <-r.rooms:
+		return l
+	default:
+		return nil
+	}
+}
+
+func (r *Reconciler) emptied(l []kstate.RouteChange) {
+	if cap(l) > maxRoom {
+		return
+	}
+	select {
+	case r.rooms <- l[:0]:
+	default:
+	}
 }
 
 // Hint says that somebody may have changed what is ours: a comparison follows soon.
@@ -267,6 +291,9 @@ func (r *Reconciler) acceptNext(ctx context.Context) bool {
 		if i+1 < n && quick(b) && r.rulesetDone != "" {
 			ok = r.writeQuick(ctx, settled) && ok
 		}
+	}
+	for i := range n {
+		r.emptied(r.pending[i].Routes)
 	}
 	r.pending = slices.Delete(r.pending, 0, n)
 	return ok
