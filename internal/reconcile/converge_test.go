@@ -151,8 +151,8 @@ func TestConverges(t *testing.T) {
 			maps.DeleteFunc(want, func(_ kstate.RouteKey, r kstate.Route) bool { return r.Type == kstate.Unicast })
 		}
 		c.same(t, want)
-		if four, six := &c.r.routes.four, &c.r.routes.six; int(four.used)-len(four.free) != len(four.places) || int(six.used)-len(six.free) != len(six.places) {
-			t.Fatalf("%d of %d and %d of %d places are free, with %d and %d routes", len(four.free), four.used, len(six.free), six.used, len(four.places), len(six.places))
+		if four, six := &c.r.routes.four, &c.r.routes.six; int(four.used)-len(four.free) != four.index.n || int(six.used)-len(six.free) != six.index.n {
+			t.Fatalf("%d of %d and %d of %d places are free, with %d and %d routes", len(four.free), four.used, len(six.free), six.used, four.index.n, six.index.n)
 		}
 		if got := c.r.routes.len(); got != len(c.want) || c.r.routes.wanted != len(c.want) || c.r.routes.differ != len(c.want)-len(want) {
 			t.Fatalf("%d routes are kept, %d wanted, %d differ; want %d, of which the kernel can hold %d", got, c.r.routes.wanted, c.r.routes.differ, len(c.want), len(want))

@@ -62,27 +62,41 @@ func (k key4) level(there bool) int {
 	return maxLevel - 1 - bits.TrailingZeros32(k.address())
 }
 
+func (k key4) number() (number, kind uint64) {
+	return uint64(k.address()) >> (32 - uint8(k)), uint64(uint32(k))
+}
+
 type key6 struct {
 	hi, lo uint64
-	number uint16 // of its space
+	in     uint16 // its space
 	bits   uint8
 }
 
-func (k key6) space() uint16 { return k.number }
+func (k key6) space() uint16 { return k.in }
 
 // level is one for all: to the kernel's IPv6 table the order is all the same, and they come with the default last.
 func (k key6) level(bool) int { return 0 }
+
+func (k key6) number() (number, kind uint64) {
+	kind = uint64(k.in)<<8 | uint64(k.bits)
+	if k.bits <= 64 {
+		return k.hi >> (64 - k.bits), kind
+	}
+	return k.lo >> (128 - k.bits), kind ^ k.hi*0x9e3779b97f4a7c15
+}
 
 type routeID interface {
 	comparable
 	space() uint16
 	level(there bool) int // in the queue, inside its table's
+	// number counts the prefixes of one length; kind is all else that makes a key. Neither needs be exact.
+	number() (number, kind uint64)
 }
 
 // book is the part of one family. Routes keep their place, which is what the queue holds; what is in the queue has its mark,
 // so that it is there once.
 type book[K routeID] struct {
-	places       map[K]uint32
+	index        index
 	pages        [][]kept[K]
 	used         uint32
 	free         []uint32
@@ -110,15 +124,15 @@ func (b *book[K]) add(k K) uint32 {
 			b.pages = append(b.pages, make([]kept[K], pageSize))
 		}
 	}
-	b.places[k] = place
 	*b.at(place) = kept[K]{key: k}
+	b.enter(k, place)
 	return place
 }
 
 // tidy keeps a route as long as it is wanted, there, in the queue, or out of it to be written.
 func (b *book[K]) tidy(place uint32) {
 	if p := b.at(place); p.none() && !p.queued && !p.taken {
-		delete(b.places, p.key)
+		b.forget(p.key)
 		*p = kept[K]{}
 		b.free = append(b.free, place)
 	}
@@ -134,7 +148,7 @@ func (b *book[K]) each(do func(place uint32, p *kept[K])) {
 }
 
 func newRoutes() routes {
-	return routes{four: book[key4]{places: map[key4]uint32{}}, six: book[key6]{places: map[key6]uint32{}}, numbers: map[space]uint16{}}
+	return routes{four: book[key4]{index: newIndex()}, six: book[key6]{index: newIndex()}, numbers: map[space]uint16{}}
 }
 
 func (r *routes) number(k kstate.RouteKey) uint16 {
@@ -175,7 +189,7 @@ func (r *routes) key(n uint16, p netip.Prefix) kstate.RouteKey {
 	return kstate.RouteKey{Table: r.spaces[n].table, Prefix: p, Metric: r.spaces[n].metric}
 }
 
-func (r *routes) len() int { return len(r.four.places) + len(r.six.places) }
+func (r *routes) len() int { return r.four.index.n + r.six.index.n }
 
 // change lets f change a route, which is zero where it is not known.
 func (r *routes) change(k kstate.RouteKey, f func(*routePair)) {
@@ -187,7 +201,7 @@ func (r *routes) change(k kstate.RouteKey, f func(*routePair)) {
 }
 
 func change[K routeID](r *routes, b *book[K], k K, f func(*routePair)) {
-	place, ok := b.places[k]
+	place, ok := b.find(k)
 	if !ok {
 		place = b.add(k)
 	}
