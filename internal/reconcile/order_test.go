@@ -1,11 +1,14 @@
 package reconcile
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"bothways/internal/kstate"
+	"bothways/internal/route"
 )
 
 // TestFirstStaysFirst has a group written behind one that should be the first to go with its device: that one is written
@@ -70,4 +73,59 @@ func TestTheLastWayGoesFirst(t *testing.T) {
 			t.Errorf("deletes metrics %v, want %v", got, want)
 		}
 	})
+}
+
+// TestADefaultComesLast: a default that changes is written behind what shall not follow it, also where a lot of that was taken back for
+// something urgent.
+func TestADefaultComesLast(t *testing.T) {
+	for _, family := range []route.Family{route.IPv4, route.IPv6} {
+		synctest.Test(t, func(t *testing.T) {
+			f := start(t, false)
+			defer f.stop()
+			blackhole := func(p netip.Prefix) kstate.RouteChange {
+				return kstate.RouteChange{Route: kstate.Route{RouteKey: kstate.RouteKey{Table: kstate.Table, Prefix: p, Metric: kstate.MetricRanking}, Type: kstate.Blackhole}}
+			}
+			all := blackhole(netip.MustParsePrefix("0.0.0.0/0"))
+			if family == route.IPv6 {
+				all = blackhole(netip.MustParsePrefix("::/0"))
+			}
+			b := f.batch()
+			b.Routes = append(b.Routes, all)
+			f.r.Submit(b.Batch)
+			synctest.Wait()
+			urgent := b.Batch
+			urgent.Sequence, urgent.Routes = 3, nil
+			const many = 3 * maxBatch
+			b.Sequence, b.Routes = 2, nil
+			for i := range many {
+				p := netip.PrefixFrom(netip.AddrFrom4([4]byte{20, byte(i >> 8), byte(i)}), 24)
+				if family == route.IPv6 {
+					p = netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, byte(i >> 8), byte(i)}), 32)
+				}
+				b.Routes = append(b.Routes, blackhole(p))
+			}
+			all.Route.Type = kstate.Throw
+			b.Routes = append(b.Routes, all)
+			written := 0
+			f.kernel.Fail(func(c kstate.Change) error {
+				if c.Route == nil {
+					return nil
+				}
+				if *c.Route == all.Route && written != many {
+					t.Errorf("%s is written behind %d of %d", c.Route, written, many)
+				}
+				if written++; written == 1 {
+					f.r.Submit(urgent)
+					time.Sleep(time.Millisecond) // as a lot takes
+				}
+				return nil
+			})
+			f.r.Submit(b.Batch)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if s := f.r.Status(); written != many+1 || s.Pending != 0 {
+				t.Errorf("%d written, status %+v", written, s)
+			}
+		})
+	}
 }

@@ -74,8 +74,8 @@ type key6 struct {
 
 func (k key6) space() uint16 { return k.in }
 
-// level is one for all: to the kernel's IPv6 table the order is all the same, and they come with the default last.
-func (k key6) level(bool) int { return 0 }
+// level is one for all but for a default that changes: to the kernel's IPv6 table the order is all the same.
+func (k key6) level(there bool) int { return one(there && k.bits == 0) }
 
 func (k key6) number() (number, kind uint64) {
 	kind = uint64(k.in)<<8 | uint64(k.bits)
