@@ -129,3 +129,40 @@ func TestADefaultComesLast(t *testing.T) {
 		})
 	}
 }
+
+// TestADefaultThatIsNew: a default that is wanted otherwise while it is written comes behind what shall not follow it then.
+func TestADefaultThatIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, false)
+		defer f.stop()
+		b := f.batch()
+		f.r.Submit(b.Batch)
+		synctest.Wait()
+		all := kstate.Route{RouteKey: kstate.RouteKey{Table: kstate.Table, Prefix: netip.MustParsePrefix("0.0.0.0/0"), Metric: kstate.MetricRanking}, Type: kstate.Blackhole}
+		own := b.Routes[0]
+		own.Route.Prefix = netip.MustParsePrefix("6.0.0.0/8")
+		then := b.Batch
+		b.Sequence, b.Routes = 2, []kstate.RouteChange{{Route: all}}
+		all.Type = kstate.Throw
+		group := then.Objects.Nexthops[2]
+		group.ID++
+		then.Sequence, then.Routes, then.Objects.Nexthops = 3, []kstate.RouteChange{own, {Route: all}}, append(slices.Clone(then.Objects.Nexthops), group)
+		var written []kstate.Route
+		f.kernel.Fail(func(c kstate.Change) error {
+			if c.Route == nil {
+				return nil
+			}
+			if written = append(written, *c.Route); len(written) == 1 {
+				f.r.Submit(then)
+				time.Sleep(time.Millisecond) // as a lot takes
+			}
+			return nil
+		})
+		f.r.Submit(b.Batch)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(written) != 3 || written[2] != all {
+			t.Errorf("wrote %v, want %s last", written, all)
+		}
+	})
+}

@@ -223,7 +223,7 @@ func changeAt[K routeID](r *routes, b *book[K], place uint32, f func(*routePair)
 }
 
 func level[K routeID](r *routes, p *kept[K]) int {
-	l := p.key.level(p.haveType != 0)
+	l := p.key.level(p.haveType != 0 || p.taken) // what is being written is there when it is given again
 	if r.spaces[p.key.space()].table != kstate.Table {
 		l += maxLevel + 1
 	}
