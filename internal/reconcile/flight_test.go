@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"net/netip"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,4 +48,25 @@ func TestATableIsWrittenUnheard(t *testing.T) {
 			t.Errorf("status %+v", s)
 		}
 	})
+}
+
+// TestALotOfDeletionsIsLaunchedOnce: it is not taken back again and again before the goroutine that writes had its first turn, which
+// with one processor takes that until it is preempted, and counts as a table of routes.
+func TestALotOfDeletionsIsLaunchedOnce(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	f := start(t, false)
+	b := f.batch()
+	b.Routes = manyRoutes(maxBatch)
+	f.r.Submit(b.Batch)
+	f.stop()
+	defer f.r.fly(t.Context())()
+	for i := range b.Routes {
+		b.Routes[i].Delete = true
+	}
+	b.Sequence++
+	f.r.Submit(b.Batch)
+	f.r.turn(t.Context())
+	if f.r.hinted || f.r.routes.len() != 0 {
+		t.Errorf("%d routes are left; hinted: %t", f.r.routes.len(), f.r.hinted)
+	}
 }

@@ -394,7 +394,7 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 				break
 			}
 			r.launch(routes)
-			ok = r.land() && ok
+			ok = r.landed(<-r.flight.landed) && ok
 			if any, _ := r.waiting(); any {
 				return false, ok
 			}
