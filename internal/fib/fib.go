@@ -160,23 +160,30 @@ func (f *FIB) steered(rule int, rank rib.RankingID) rib.RankingID {
 	return id
 }
 
-// installed is the ranking that a prefix with this state has in a view; false where the prefix is left out.
+// installed is a prefix in a view.
+type installed struct {
+	rank    rib.RankingID // 0: it is left out
+	follows bool          // what covers it has the same
+}
+
+// installed gives what a prefix with this state has in a view.
 //
 // A rule that covers a prefix covers what lies between it and its cover too, and a steered prefix is in the table
 // itself. So comparing under the prefix's own rule is comparing with what a lookup would find without it.
-func (f *FIB) installed(v *view, p netip.Prefix, s rib.State) (rib.RankingID, bool) {
+func (f *FIB) installed(v *view, p netip.Prefix, s rib.State) installed {
 	if s.Own == 0 || v.isTiered(p) {
-		return 0, false
+		return installed{}
 	}
 	rule := f.rule(v, p)
 	if v.strict && rule < 0 {
-		return 0, false
+		return installed{}
 	}
 	rank := f.steered(rule, s.Ranking)
-	if (v.strict || f.params.Compress || f.family == route.IPv6) && rank == f.steered(rule, s.Cover) {
-		return 0, false
+	follows := rank == f.steered(rule, s.Cover)
+	if rank == 0 || follows && (v.strict || f.params.Compress || f.family == route.IPv6) {
+		return installed{}
 	}
-	return rank, rank != 0
+	return installed{rank, follows}
 }
 
 // Change translates a change of the table.
@@ -189,19 +196,18 @@ func (f *FIB) Change(c rib.Change, emit func(kstate.RouteChange)) {
 }
 
 func (f *FIB) change(v *view, c rib.Change, emit func(kstate.RouteChange)) {
-	oldRank, was := f.installed(v, c.Prefix, c.Old)
-	newRank, is := f.installed(v, c.Prefix, c.New)
-	if was == is && oldRank == newRank {
+	was, is := f.installed(v, c.Prefix, c.Old), f.installed(v, c.Prefix, c.New)
+	if was == is {
 		return
 	}
 	key := kstate.RouteKey{Table: v.table, Prefix: c.Prefix, Metric: kstate.MetricRanking}
-	if is {
-		emit(kstate.RouteChange{Route: kstate.Route{RouteKey: key, Type: kstate.Unicast, Nexthop: f.groups.hold(newRank)}})
+	if is.rank != 0 {
+		emit(kstate.RouteChange{Follows: is.follows, Route: kstate.Route{RouteKey: key, Type: kstate.Unicast, Nexthop: f.groups.hold(is.rank)}})
 	} else {
-		emit(kstate.RouteChange{Delete: true, Route: kstate.Route{RouteKey: key, Type: kstate.Unicast, Nexthop: f.groups.id(oldRank)}})
+		emit(kstate.RouteChange{Delete: true, Route: kstate.Route{RouteKey: key, Type: kstate.Unicast, Nexthop: f.groups.id(was.rank)}})
 	}
-	if was {
-		f.groups.release(oldRank)
+	if was.rank != 0 {
+		f.groups.release(was.rank)
 	}
 }
 

@@ -56,5 +56,7 @@ func (r Route) String() string {
 // RouteChange is a step of a stream of routes.
 type RouteChange struct {
 	Delete bool
-	Route  Route
+	// Follows: without the route packets go the same way, by what covers it. It may come after all others.
+	Follows bool
+	Route   Route
 }

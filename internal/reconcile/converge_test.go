@@ -92,6 +92,7 @@ func (c *convergence) batch(t *rapid.T) plan.Batch {
 		if k.Prefix.Addr().Is4() {
 			x.Route.Type, x.Route.Nexthop = kstate.Unicast, kstate.GroupFirst+kstate.NexthopID(rapid.IntRange(0, 3).Draw(t, "group"))
 		}
+		x.Follows = rapid.Bool().Draw(t, "follows") // what comes when makes no difference here
 		if c.want[k] = x.Route; x.Delete {
 			delete(c.want, k)
 		}

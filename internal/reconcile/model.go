@@ -84,7 +84,7 @@ func (m *model) accept(b *plan.Batch) {
 	for i := range b.Routes {
 		c := &b.Routes[i]
 		m.routes.change(c.Route.RouteKey, func(p *routePair) {
-			p.wantType, p.want = c.Route.Type, c.Route.Nexthop
+			p.wantType, p.want, p.follows = c.Route.Type, c.Route.Nexthop, c.Follows
 			if c.Delete {
 				p.wantType, p.want = 0, 0
 			}

@@ -5,9 +5,10 @@ package reconcile
 // The kernel's IPv4 table is a trie whose nodes double where routes are dense. In the order of addresses, in which a table is
 // decided, it doubles the same nodes again and again, which costs it a route up to twice as much. Level by level, as key4 has
 // them, it grows everywhere at once, and routes that are near each other still come together. The tables of links have levels of
-// their own behind those of ours: what is new finds its way without them.
+// their own behind those of ours: what is new finds its way without them. Behind those comes what follows its cover: of the
+// Internet's routes by a few links that is nearly all, and packets go right before any of it is there.
 type queue struct {
-	levels [2 * (maxLevel + 1)][]uint32
+	levels [3 * (maxLevel + 1)][]uint32
 	first  int // no level below has any
 	n      int
 }

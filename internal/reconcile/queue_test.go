@@ -51,16 +51,17 @@ func TestQueue(t *testing.T) {
 	})
 }
 
-// TestLevels: a whole table that is wanted in the order of its addresses is written level by level, and that of a link behind it. A
-// default that changes comes behind what shall not follow it.
+// TestLevels: a whole table that is wanted in the order of its addresses is written level by level, that of a link behind it, and
+// last what follows its cover. A default that changes comes behind what shall not follow it.
 func TestLevels(t *testing.T) {
 	m := newModel()
 	const many = 3000
+	follows := func(k kstate.RouteKey) bool { return k.Table == kstate.Table && k.Prefix.Bits() > 0 && k.Prefix.Addr().As4()[2]%3 == 0 }
 	for i := range uint32(many) {
 		var a [4]byte
 		binary.BigEndian.PutUint32(a[:], 10<<24+i<<8)
 		key := kstate.RouteKey{Table: kstate.Table + i%2, Prefix: netip.PrefixFrom(netip.AddrFrom4(a), 24), Metric: kstate.MetricTier}
-		m.routes.change(key, func(p *routePair) { p.wantType = kstate.Blackhole })
+		m.routes.change(key, func(p *routePair) { p.wantType, p.follows = kstate.Blackhole, follows(key) })
 	}
 	all := kstate.RouteKey{Table: kstate.Table, Prefix: netip.MustParsePrefix("0.0.0.0/0"), Metric: kstate.MetricRanking}
 	m.routes.change(all, func(p *routePair) { p.wantType = kstate.Blackhole })
@@ -73,7 +74,7 @@ func TestLevels(t *testing.T) {
 		}
 	}
 	m.routes.change(all, func(p *routePair) { p.wantType = kstate.Throw })
-	zeros, table, written := 32, uint32(kstate.Table), 0
+	zeros, part, written, changed := 32, 0, [3]int{}, 0
 	for {
 		l := m.dirtyPuts()
 		if len(l.changes) == 0 {
@@ -81,16 +82,23 @@ func TestLevels(t *testing.T) {
 		}
 		for i, c := range l.changes {
 			a := c.Route.Prefix.Addr().As4()
-			if c.Route.Table == table+1 {
-				zeros, table = 32, c.Route.Table
+			here := 0
+			switch {
+			case follows(c.Route.RouteKey):
+				here = 2
+			case c.Route.Table != kstate.Table:
+				here = 1
 			}
-			if c.Route.Table != table {
-				t.Fatalf("%s is written behind a link's", c.Route)
+			if here < part {
+				t.Fatalf("%s is written behind part %d", c.Route, part)
+			} else if here > part {
+				zeros, part = 32, here
 			}
 			if c.Route.RouteKey == all {
-				if written != many/2 {
-					t.Errorf("a default that changes is written behind %d of %d", written, many/2)
+				if part != 0 {
+					t.Errorf("a default that changes is written behind %d", written)
 				}
+				changed = written[0]
 				m.routes.wrote(&l.changes[i], l.places[i])
 				continue
 			}
@@ -100,10 +108,10 @@ func TestLevels(t *testing.T) {
 			}
 			zeros = z
 			m.routes.wrote(&l.changes[i], l.places[i])
-			written++
+			written[part]++
 		}
 	}
-	if written != many {
-		t.Errorf("%d were written, want %d", written, many)
+	if written[0]+written[1]+written[2] != many || changed != written[0] {
+		t.Errorf("%d were written, want %d; the default behind %d", written, many, changed)
 	}
 }

@@ -12,6 +12,7 @@ import (
 type routePair struct {
 	want, have         kstate.NexthopID
 	wantType, haveType kstate.RouteType
+	follows            bool  // as wanted: without it packets go the same way
 	queued             bool  // it lies in the queue
 	taken              bool  // out of it, and what became of it is not known yet
 	seen               uint8 // by the reading of this number
@@ -224,7 +225,10 @@ func changeAt[K routeID](r *routes, b *book[K], place uint32, f func(*routePair)
 
 func level[K routeID](r *routes, p *kept[K]) int {
 	l := p.key.level(p.haveType != 0 || p.taken) // what is being written is there when it is given again
-	if r.spaces[p.key.space()].table != kstate.Table {
+	switch {
+	case p.follows:
+		l += 2 * (maxLevel + 1)
+	case r.spaces[p.key.space()].table != kstate.Table:
 		l += maxLevel + 1
 	}
 	return l
