@@ -267,22 +267,23 @@ func (p *play) wants(offers []stream.Offer, n int) []site.Want {
 			continue
 		}
 		d := q.Addr().Next()
-		out = append(out, site.Want{Destination: d, Peer: p.Peers[longest(best, d)]})
+		q = longest(best, d)
+		out = append(out, site.Want{Destination: d, Peer: p.Peers[best[q]], Prefix: q})
 	}
 	return out
 }
 
-func longest(best map[netip.Prefix]int, d netip.Addr) int {
+func longest(best map[netip.Prefix]int, d netip.Addr) netip.Prefix {
 	for bits := d.BitLen(); bits >= 0; bits-- {
 		q, err := d.Prefix(bits)
 		if err != nil {
 			panic("bench: " + err.Error())
 		}
-		if i, ok := best[q]; ok {
-			return i
+		if _, ok := best[q]; ok {
+			return q
 		}
 	}
-	return 0
+	return netip.Prefix{}
 }
 
 func destinations(wants []site.Want) []netip.Addr {

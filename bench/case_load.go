@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"net/netip"
 	"time"
 
@@ -127,7 +128,7 @@ func caseMemory(b *bench) []section {
 
 // caseKernel is from the first UPDATE until the kernel forwards by the table, every route in it.
 func caseKernel(b *bench) []section {
-	r := &stat.Result{Columns: []stat.Column{{Name: "s", Ratio: true}, {Name: "CPU s", Ratio: true}, {Name: "peak MiB", Ratio: true}}}
+	r := &stat.Result{Columns: tableColumns}
 	table := stream.Generate(b.routes, 1, betterAS, 0)
 	var all []variant
 	for _, k := range b.kinds("BIRD", "Bothways", "FRR") {
@@ -141,25 +142,44 @@ func caseKernel(b *bench) []section {
 		defer p.close()
 		bytes := stream.Encode(table, p.nextHop(0))
 		wants := append(p.wants([]stream.Offer{{Table: table}}, 500), last(p, table))
-		wall, cpu, err := p.phase(func() (time.Time, error) {
-			if err := p.say(map[int][]byte{0: bytes}); err != nil {
-				return time.Time{}, err
-			}
-			return p.Await(wants, patience)
-		})
+		wall, whole, cpu, err := p.into(map[int][]byte{0: bytes}, wants, true)
 		if err != nil {
 			return nil, err
 		}
 		u, err := p.router.Usage()
-		return []float64{wall, cpu, float64(u.Peak) / mebi}, err
+		return []float64{wall, whole, cpu, float64(u.Peak) / mebi}, err
 	})
-	return []section{{text: "One peer announces; done is when the kernel sends to the last prefix and 500 others by it. Bothways with `compress: false`: every route is in the kernel.", result: r}}
+	return []section{{text: "One peer announces; the first column ends when the kernel sends to the last prefix and 500 others by it, the second when their own prefixes are in it. Bothways with `compress: false`.", result: r}}
+}
+
+// tableColumns are those of tables on their way into the kernel.
+var tableColumns = []stat.Column{{Name: "s", Ratio: true}, {Name: "all prefixes in the kernel, s", Ratio: true}, {Name: "CPU s", Ratio: true}, {Name: "peak MiB", Ratio: true}}
+
+// into has peers send their streams and measures until the kernel goes by them, and, where all shall be in it, until it has the prefixes;
+// otherwise that is NaN.
+func (p *play) into(streams map[int][]byte, wants []site.Want, all bool) (wall, whole, cpu float64, err error) {
+	whole = math.NaN()
+	wall, cpu, err = p.phase(func() (time.Time, error) {
+		start := time.Now()
+		if err := p.say(streams); err != nil {
+			return time.Time{}, err
+		}
+		done, err := p.Await(wants, patience)
+		if err != nil || !all {
+			return done, err
+		}
+		last, err := p.AwaitPrefixes(wants, patience)
+		whole = last.Sub(start).Seconds()
+		return done, err
+	})
+	return wall, whole, cpu, err
 }
 
 // last is the destination that is announced last.
 func last(p *play, t stream.Table) site.Want {
 	all := t.Prefixes()
-	return site.Want{Destination: all[len(all)-1].Addr().Next(), Peer: p.Peers[0]}
+	q := all[len(all)-1]
+	return site.Want{Destination: q.Addr().Next(), Peer: p.Peers[0], Prefix: q}
 }
 
 // realTables is the three neighbors' tables: a circuit, and two ISPs with a default each.
@@ -197,46 +217,33 @@ func (b *bench) realVariants() []variant {
 	return baseFirst(all)
 }
 
-// loadReal starts a router and has it take the real tables; the measured part ends when the kernel goes by them.
-func (b *bench) loadReal(v variant, offers []stream.Offer, o site.Options) (*play, []site.Want, float64, float64, error) {
-	p, err := b.start(v, o)
-	if err != nil {
-		return nil, nil, 0, 0, err
-	}
-	streams := map[int][]byte{}
-	for i := range offers {
-		streams[i] = stream.Encode(offers[i].Table, p.nextHop(i))
-	}
-	wants := p.wants(offers, 500)
-	wall, cpu, err := p.phase(func() (time.Time, error) {
-		if err := p.say(streams); err != nil {
-			return time.Time{}, err
-		}
-		return p.Await(wants, patience)
-	})
-	if err != nil {
-		p.close()
-		return nil, nil, 0, 0, err
-	}
-	return p, wants, wall, cpu, nil
-}
+// compressed reports whether a variant leaves out routes that follow what covers them.
+func (v variant) compressed() bool { return v.kind.name == "Bothways" && !v.setup.Whole }
 
 // caseTables is the real tables of a circuit and two ISPs, into the kernel.
 func caseTables(b *bench) []section {
-	r := &stat.Result{Columns: []stat.Column{{Name: "s", Ratio: true}, {Name: "CPU s", Ratio: true}, {Name: "peak MiB", Ratio: true}}}
+	r := &stat.Result{Columns: tableColumns}
 	offers, err := realTables()
 	if err != nil {
 		r.Fail("tables", err.Error())
 		return []section{{result: r}}
 	}
 	b.alternate(r, b.rounds, b.realVariants(), func(v variant) ([]float64, error) {
-		p, _, wall, cpu, err := b.loadReal(v, offers, realSite)
+		p, err := b.start(v, realSite)
 		if err != nil {
 			return nil, err
 		}
 		defer p.close()
+		streams := map[int][]byte{}
+		for i := range offers {
+			streams[i] = stream.Encode(offers[i].Table, p.nextHop(i))
+		}
+		wall, whole, cpu, err := p.into(streams, p.wants(offers, 500), !v.compressed())
+		if err != nil {
+			return nil, err
+		}
 		u, err := p.router.Usage()
-		return []float64{wall, cpu, float64(u.Peak) / mebi}, err
+		return []float64{wall, whole, cpu, float64(u.Peak) / mebi}, err
 	})
-	return []section{{text: "The tables of two ISPs on one day (318,457 and 323,485 routes, and a default each) and the feed of a circuit (10,143 IPv4 routes), announced at the same time. Done is when the kernel sends to 500 destinations by the neighbors that the decision from scratch names.", result: r}}
+	return []section{{text: "The tables of two ISPs on one day (318,457 and 323,485 routes, and a default each) and the feed of a circuit (10,143 IPv4 routes), announced at the same time. The first column ends when the kernel sends to 500 destinations by the neighbors that the decision from scratch names, the second when their own prefixes are in it. With `compress: false` Bothways writes first what changes the way of packets.", result: r}}
 }

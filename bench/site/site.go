@@ -204,6 +204,7 @@ func (s *Site) Uses(d netip.Addr) *Peer {
 type Want struct {
 	Destination netip.Addr
 	Peer        *Peer
+	Prefix      netip.Prefix // the longest that was announced
 }
 
 // Await asks the kernel until every destination goes where it shall, and says when that was, or which one does not.

@@ -47,12 +47,12 @@ func TestMarkdown(t *testing.T) {
 	r := &Result{Columns: []Column{{Name: "load s", Ratio: true}, {Name: "CPU s"}}}
 	r.Add("ours", 1, 2)
 	r.Add("theirs", 3, 1)
-	r.Add("ours", 2, 2)
+	r.Add("ours", 2, math.NaN())
 	r.Fail("absent", "not installed")
 	want := strings.TrimLeft(`
 | | load s | × | CPU s |
 |---|---|---|---|
-| ours | 1.50 (1–2) | 1 | 2 (2–2) |
+| ours | 1.50 (1–2) | 1 | 2 |
 | theirs | 3 | 2× | 1 |
 | absent | – | – | – |
 

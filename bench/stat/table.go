@@ -2,6 +2,7 @@ package stat
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -22,14 +23,16 @@ type Result struct {
 	notes   map[string]string
 }
 
-// Add puts one round's values, in the order of the columns, into the row of that name.
+// Add puts one round's values, in the order of the columns, into the row of that name. NaN is none.
 func (r *Result) Add(name string, values ...float64) {
 	if len(values) != len(r.Columns) {
 		panic(fmt.Sprintf("stat: %d values for %d columns", len(values), len(r.Columns)))
 	}
 	row := r.row(name)
 	for i, v := range values {
-		row[i] = append(row[i], v)
+		if !math.IsNaN(v) {
+			row[i] = append(row[i], v)
+		}
 	}
 }
 
