@@ -56,7 +56,9 @@ func TestQueue(t *testing.T) {
 func TestLevels(t *testing.T) {
 	m := newModel()
 	const many = 3000
-	follows := func(k kstate.RouteKey) bool { return k.Table == kstate.Table && k.Prefix.Bits() > 0 && k.Prefix.Addr().As4()[2]%3 == 0 }
+	follows := func(k kstate.RouteKey) bool {
+		return k.Table == kstate.Table && k.Prefix.Bits() > 0 && k.Prefix.Addr().As4()[2]%3 == 0
+	}
 	for i := range uint32(many) {
 		var a [4]byte
 		binary.BigEndian.PutUint32(a[:], 10<<24+i<<8)
