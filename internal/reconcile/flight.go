@@ -109,7 +109,7 @@ func (r *Reconciler) landed(x landing) bool {
 func (r *Reconciler) putRoutes() (done, ok bool) {
 	ok = true
 	for {
-		any, urgent := r.waiting()
+		some, urgent := r.waiting()
 		if urgent {
 			return false, r.land() && ok
 		}
@@ -124,8 +124,8 @@ func (r *Reconciler) putRoutes() (done, ok bool) {
 		var x landing
 		switch {
 		case r.flight.aloft == 0:
-			return !any, ok
-		case any:
+			return !some, ok
+		case some:
 			select {
 			case x = <-r.flight.landed:
 			default:

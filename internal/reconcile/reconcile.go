@@ -348,7 +348,7 @@ func (r *Reconciler) submitted() []plan.Batch {
 
 // waiting reports whether something was submitted that is not accepted yet, and whether some of it is not calm. Writing a million
 // routes takes seconds, and a group that has to move must not wait for them.
-func (r *Reconciler) waiting() (any, urgent bool) {
+func (r *Reconciler) waiting() (some, urgent bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range r.inbox {
@@ -395,7 +395,7 @@ func (r *Reconciler) write(ctx context.Context) (done, ok bool) {
 			}
 			r.launch(routes)
 			ok = r.landed(<-r.flight.landed) && ok
-			if any, _ := r.waiting(); any {
+			if some, _ := r.waiting(); some {
 				return false, ok
 			}
 		}
