@@ -70,3 +70,31 @@ func TestALotOfDeletionsIsLaunchedOnce(t *testing.T) {
 		t.Errorf("%d routes are left; hinted: %t", f.r.routes.len(), f.r.hinted)
 	}
 }
+
+// TestLotsAreAcceptedOneByOne, unless many routes wait for the end of the table and would be looked at for each.
+func TestLotsAreAcceptedOneByOne(t *testing.T) {
+	for wait, left := range map[int]int{maxUnready: 2, maxUnready + 1: 0} {
+		f := start(t, false)
+		b := f.batch()
+		b.Routes = manyRoutes(wait)
+		f.r.Submit(b.Batch)
+		f.stop()
+		end := f.r.fly(t.Context())
+		deleted := manyRoutes(wait)
+		for i := range deleted {
+			deleted[i].Delete = true
+		}
+		b.More, b.Routes = true, deleted
+		f.r.Submit(b.Batch)
+		f.r.turn(t.Context())
+		for i := range 3 {
+			b.Routes = manyRoutes(wait + 1 + i)[wait:]
+			f.r.Submit(b.Batch)
+		}
+		f.r.acceptNext(t.Context())
+		if len(f.r.pending) != left {
+			t.Errorf("%d of 3 lots are left where %d routes wait, want %d", len(f.r.pending), wait, left)
+		}
+		end()
+	}
+}

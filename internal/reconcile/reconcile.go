@@ -272,12 +272,12 @@ func (r *Reconciler) turn(ctx context.Context) bool {
 }
 
 // acceptNext takes what was submitted into what is wanted: all of it, but of a table that is being decided one lot, so that the
-// kernel has work meanwhile. It reports whether the kernel took what was written for it.
+// kernel has work meanwhile, unless much is looked at in vain for each. It reports whether the kernel took what was written for it.
 func (r *Reconciler) acceptNext(ctx context.Context) bool {
 	ok := true
 	r.pending = append(r.pending, r.submitted()...)
 	n := len(r.pending)
-	if n > 0 && r.pending[0].More && !slices.ContainsFunc(r.pending, func(b plan.Batch) bool { return !calm(&b) }) {
+	if n > 0 && r.pending[0].More && r.routes.unready <= maxUnready && !slices.ContainsFunc(r.pending, func(b plan.Batch) bool { return !calm(&b) }) {
 		n = 1
 	}
 	for i := range n {
@@ -298,6 +298,9 @@ func (r *Reconciler) acceptNext(ctx context.Context) bool {
 	r.pending = slices.Delete(r.pending, 0, n)
 	return ok
 }
+
+// maxUnready is how many routes that wait, as those to be deleted do, may be looked at for each lot.
+const maxUnready = 8 * maxBatch
 
 // calm reports whether a batch is little but routes, as those of a table are that is being decided: it may wait for a lot.
 func calm(b *plan.Batch) bool {

@@ -43,6 +43,7 @@ type routes struct {
 	numbers        map[space]uint16
 	wanted, differ int
 	there          int // that the kernel has
+	unready        int // of the queue, when the last pass ended
 }
 
 // space is a table with a metric: there are few.
@@ -288,6 +289,7 @@ func (r *routes) take(limit int, ready func(kstate.RouteKey, routePair) bool, gi
 	n := take(r, &r.four, limit, r.unpack4, ready, give)
 	n += take(r, &r.six, limit-n, r.unpack6, ready, give)
 	if n == 0 {
+		r.unready = r.four.later.n + r.six.later.n
 		r.rewind()
 	}
 }
