@@ -126,7 +126,7 @@ func caseMemory(b *bench) []section {
 	return []section{{text: "Two peers announce the whole table at the same time. Memory is resident memory (VmHWM, VmRSS), summed over the router's processes.", result: r}}
 }
 
-// caseKernel is from the first UPDATE until the kernel forwards by the table, every route in it.
+// caseKernel is from the first UPDATE until the kernel forwards by the table, and until it has every route.
 func caseKernel(b *bench) []section {
 	r := &stat.Result{Columns: tableColumns}
 	table := stream.Generate(b.routes, 1, betterAS, 0)

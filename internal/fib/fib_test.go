@@ -19,7 +19,9 @@ type site struct {
 	table *rib.Table
 	fib   *FIB
 	have  map[kstate.RouteKey]kstate.Route
-	state State
+	// follows are those of have that follow what covers them.
+	follows map[kstate.RouteKey]bool
+	state   State
 }
 
 const (
@@ -30,7 +32,7 @@ const (
 )
 
 func newSite(t *testing.T, p Params) *site {
-	s := &site{t: t, table: rib.NewTable(route.IPv4), have: map[kstate.RouteKey]kstate.Route{}}
+	s := &site{t: t, table: rib.NewTable(route.IPv4), have: map[kstate.RouteKey]kstate.Route{}, follows: map[kstate.RouteKey]bool{}}
 	s.table.SetLink(primary, rib.LinkParams{Path: 0, Order: 0, Preference: 150})
 	s.table.SetLink(secondary, rib.LinkParams{Path: 0, Order: 1, Preference: 150})
 	s.table.SetLink(ispA, rib.LinkParams{Path: 1, Preference: 100})
@@ -69,9 +71,10 @@ func (s *site) settle() []string {
 		switch {
 		case c.Delete && !had:
 			s.t.Errorf("deletes what is not there: %s", c.Route)
-		case !c.Delete && had && old == c.Route:
+		case !c.Delete && had && old == c.Route && s.follows[c.Route.RouteKey] == c.Follows:
 			s.t.Errorf("puts what is there: %s", c.Route)
 		}
+		s.follows[c.Route.RouteKey] = c.Follows
 		if c.Delete {
 			delete(s.have, c.Route.RouteKey)
 			changes = append(changes, "- "+s.print(c.Route))
@@ -357,5 +360,28 @@ func TestWeights(t *testing.T) {
 				t.Errorf("%s: link %d has weight %d, want %d", row.name, l, got.Weight(l), w)
 			}
 		}
+	}
+}
+
+// TestFollows: a route says whether it leads where its cover does, also when the cover alone changes. Compressed, it is not there at all.
+func TestFollows(t *testing.T) {
+	for _, compress := range []bool{false, true} {
+		s := newSite(t, Params{Compress: compress})
+		own := kstate.RouteKey{Table: kstate.Table, Prefix: netip.MustParsePrefix("20.0.0.0/8"), Metric: kstate.MetricRanking}
+		check := func(when string, there, follows bool) {
+			t.Helper()
+			s.settle()
+			if _, ok := s.have[own]; ok != there || s.follows[own] != follows {
+				t.Errorf("compress %t, %s: there %t, follows %t", compress, when, ok, s.follows[own])
+			}
+		}
+		s.announce(ispA, 1, "0.0.0.0/0", "20.0.0.0/8")
+		check("as its cover", !compress, !compress)
+		s.announce(primary, 1, "20.0.0.0/8")
+		check("it has a way of its own", true, false)
+		s.announce(primary, 1, "0.0.0.0/0")
+		check("its cover has the same, and its own ranking does not change", !compress, !compress)
+		s.withdraw(primary, "0.0.0.0/0")
+		check("its cover has no more", true, false)
 	}
 }

@@ -42,6 +42,16 @@ func (k *slowKernel) Apply(ctx context.Context, changes []kstate.Change) []kstat
 	return k.fakeKernel.Apply(ctx, changes)
 }
 
+// newConvergence is one with both carriers and lots of a few routes.
+func newConvergence(t *rapid.T) (*convergence, *slowKernel) {
+	c := &convergence{want: map[kstate.RouteKey]kstate.Route{}, carrier: [3]bool{false, true, true}}
+	c.kernel = kerneltest.New(kstate.Interface{Index: 1, AdminUp: true, Carrier: true}, kstate.Interface{Index: 2, AdminUp: true, Carrier: true})
+	slow := &slowKernel{fakeKernel: fakeKernel{c.kernel, map[string]string{}}}
+	c.r = New(slow, &fakeFirewall{}, fakeQueues{}, time.Hour, slog.New(slog.DiscardHandler), func(Note) {})
+	c.r.lotSize = rapid.IntRange(1, 4).Draw(t, "lot size")
+	return c, slow
+}
+
 // drawOthers draws batches that are submitted while the kernel makes changes, for some of which it takes until the loop has done what it
 // can meanwhile. rest submits those that are left.
 func (k *slowKernel) drawOthers(t *rapid.T, batch func(*rapid.T) plan.Batch, submit func(plan.Batch)) (rest func()) {
@@ -130,11 +140,7 @@ func TestConverges(t *testing.T) {
 
 func converges(t *rapid.T) {
 	ctx := t.Context()
-	c := &convergence{want: map[kstate.RouteKey]kstate.Route{}, carrier: [3]bool{false, true, true}}
-	c.kernel = kerneltest.New(kstate.Interface{Index: 1, AdminUp: true, Carrier: true}, kstate.Interface{Index: 2, AdminUp: true, Carrier: true})
-	slow := &slowKernel{fakeKernel: fakeKernel{c.kernel, map[string]string{}}}
-	c.r = New(slow, &fakeFirewall{}, fakeQueues{}, time.Hour, slog.New(slog.DiscardHandler), func(Note) {})
-	c.r.lotSize = rapid.IntRange(1, 4).Draw(t, "lot size")
+	c, slow := newConvergence(t)
 	defer c.r.fly(ctx)()
 	for range rapid.IntRange(1, 12).Draw(t, "turns") {
 		var lost []int

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"bothways/internal/kstate"
 	"bothways/internal/route"
@@ -107,22 +106,15 @@ func TestADefaultComesLast(t *testing.T) {
 			all.Route.Type = kstate.Throw
 			b.Routes = append(b.Routes, all)
 			written := 0
-			f.kernel.Fail(func(c kstate.Change) error {
+			f.submitAnd(b.Batch, urgent, func(c kstate.Change) {
 				if c.Route == nil {
-					return nil
+					return
 				}
 				if *c.Route == all.Route && written != many {
 					t.Errorf("%s is written behind %d of %d", c.Route, written, many)
 				}
-				if written++; written == 1 {
-					f.r.Submit(urgent)
-					time.Sleep(time.Millisecond) // as a lot takes
-				}
-				return nil
+				written++
 			})
-			f.r.Submit(b.Batch)
-			time.Sleep(time.Second)
-			synctest.Wait()
 			if s := f.r.Status(); written != many+1 || s.Pending != 0 {
 				t.Errorf("%d written, status %+v", written, s)
 			}
@@ -148,19 +140,11 @@ func TestADefaultThatIsNew(t *testing.T) {
 		group.ID++
 		then.Sequence, then.Routes, then.Objects.Nexthops = 3, []kstate.RouteChange{own, {Route: all}}, append(slices.Clone(then.Objects.Nexthops), group)
 		var written []kstate.Route
-		f.kernel.Fail(func(c kstate.Change) error {
-			if c.Route == nil {
-				return nil
+		f.submitAnd(b.Batch, then, func(c kstate.Change) {
+			if c.Route != nil {
+				written = append(written, *c.Route)
 			}
-			if written = append(written, *c.Route); len(written) == 1 {
-				f.r.Submit(then)
-				time.Sleep(time.Millisecond) // as a lot takes
-			}
-			return nil
 		})
-		f.r.Submit(b.Batch)
-		time.Sleep(time.Second)
-		synctest.Wait()
 		if len(written) != 3 || written[2] != all {
 			t.Errorf("wrote %v, want %s last", written, all)
 		}

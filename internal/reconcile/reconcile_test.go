@@ -376,6 +376,23 @@ func TestARefusalHoldsNothingElseUp(t *testing.T) {
 	})
 }
 
+// submitAnd submits a batch, and another one while the first lot of its routes is written. Each change is shown to see.
+func (f *fixture) submitAnd(b, then plan.Batch, see func(kstate.Change)) {
+	begun := false
+	f.kernel.Fail(func(c kstate.Change) error {
+		see(c)
+		if c.Route != nil && !begun {
+			begun = true
+			f.r.Submit(then)
+			time.Sleep(time.Millisecond) // as a lot takes
+		}
+		return nil
+	})
+	f.r.Submit(b)
+	time.Sleep(time.Second)
+	synctest.Wait()
+}
+
 func manyRoutes(n int) (out []kstate.RouteChange) {
 	for i := range n {
 		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{5, byte(i >> 16), byte(i >> 8), byte(i)}), 32)
@@ -395,21 +412,14 @@ func TestAGroupDoesNotWaitForRoutes(t *testing.T) {
 		moved.Objects.Nexthops = slices.Clone(b.Objects.Nexthops)
 		moved.Objects.Nexthops[2].Members = []kstate.Member{{ID: kstate.NexthopFirst + 2, Weight: 1}}
 		written, at := 0, 0
-		f.kernel.Fail(func(c kstate.Change) error {
+		f.submitAnd(b.Batch, moved, func(c kstate.Change) {
 			switch {
 			case c.Route != nil:
-				if written++; written == 1 {
-					f.r.Submit(moved)
-					time.Sleep(time.Millisecond) // as a lot takes
-				}
+				written++
 			case c.Nexthop != nil && c.Nexthop.Group() && c.Nexthop.Members[0].ID == kstate.NexthopFirst+2:
 				at = written
 			}
-			return nil
 		})
-		f.r.Submit(b.Batch)
-		time.Sleep(time.Second)
-		synctest.Wait()
 		if at != maxBatch {
 			t.Errorf("the group moved after %d routes, want %d", at, maxBatch)
 		}

@@ -1,17 +1,14 @@
 package reconcile
 
 import (
-	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"pgregory.net/rapid"
 
-	"bothways/internal/kernel/kerneltest"
 	"bothways/internal/kstate"
 	"bothways/internal/plan"
 )
@@ -67,11 +64,7 @@ func TestEveryWayWasWanted(t *testing.T) {
 
 func everyWay(t *rapid.T) {
 	ctx := t.Context()
-	c := &convergence{carrier: [3]bool{false, true, true}}
-	c.kernel = kerneltest.New(kstate.Interface{Index: 1, AdminUp: true, Carrier: true}, kstate.Interface{Index: 2, AdminUp: true, Carrier: true})
-	slow := &slowKernel{fakeKernel: fakeKernel{c.kernel, map[string]string{}}}
-	c.r = New(slow, &fakeFirewall{}, fakeQueues{}, time.Hour, slog.New(slog.DiscardHandler), func(Note) {})
-	c.r.lotSize = rapid.IntRange(1, 4).Draw(t, "lot size")
+	c, slow := newConvergence(t)
 	defer c.r.fly(ctx)()
 	wanted, holds, more, bad := []ways{{}}, ways{}, false, ""
 	submit := func(b plan.Batch) {
