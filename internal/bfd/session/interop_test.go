@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"bothways/internal/bfd/packet"
 	"bothways/internal/kernel/netnstest"
 )
 
@@ -197,6 +198,10 @@ func testInterop(t *testing.T, start func(*testing.T) *daemonUnderTest) {
 		d, s := far(t, 50*ms)
 		d.nft(d.theirs, "add rule inet loss in udp dport 3784 drop") // it does not hear us, and says so
 		for n := range names {
+			eventually(t, n+" is down and hears the neighbor say so", func() (bool, string) {
+				st := s.one(n)
+				return st.State == packet.Init, fmt.Sprintf("%+v", st)
+			})
 			if e := s.down(n); e.Admin || e.Reason != "the neighbor signaled down: control detection time expired" {
 				t.Errorf("%+v", e)
 			}

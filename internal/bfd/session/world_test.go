@@ -199,7 +199,7 @@ func (s *side) agreed(name string, transmit, detection time.Duration) {
 	})
 }
 
-// down waits until a session is down, and returns what was told.
+// down waits until a session is down, and returns what was told. One that is down and hears its neighbor say the same is in Init.
 func (s *side) down(name string) Down {
 	s.t.Helper()
 	var d Down
@@ -207,7 +207,7 @@ func (s *side) down(name string) Down {
 		var ok bool
 		d, ok = s.lastDown(name)
 		st := s.one(name)
-		return ok && st.State != packet.Up && !d.At.Before(st.Since), fmt.Sprintf("%+v", st)
+		return ok && (st.State == packet.Init || st.State != packet.Up && !d.At.Before(st.Since)), fmt.Sprintf("%+v", st)
 	})
 	return d
 }
